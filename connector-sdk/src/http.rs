@@ -1,0 +1,294 @@
+//! The only way out: HTTP requests that the gateway checks, signs and sends.
+//!
+//! The gateway attaches the credential, follows no redirect, and lets through only hosts that the
+//! manifest names. Absent: an `authorization` header, cookies, streaming, time-outs longer than
+//! the operation's own.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Error;
+
+/// As many characters of a vendor's answer go into an error message.
+const EXCERPT_CHARS_MAX: usize = 200;
+
+/// Why a request got no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HttpError {
+    /// The gateway refuses the request: host not granted, private address, forbidden header.
+    Denied(String),
+    /// No whole answer in time; the vendor may have acted.
+    Timeout,
+    /// The request or the answer exceeds this many bytes.
+    TooLarge(u64),
+    /// The vendor's name does not resolve.
+    Dns(String),
+    /// No connection was made; the vendor has seen nothing.
+    Connect(String),
+    /// No trusted connection was made; the vendor has seen nothing.
+    Tls(String),
+    /// The connection broke, or the answer is not HTTP or not UTF-8; the vendor may have acted.
+    Protocol(String),
+    /// The operation has used up its requests.
+    BudgetExhausted,
+}
+
+/// The kind that an error without an answer has for the gateway: what the operator must put right
+/// is forbidden, what a mistake of the connector brings about is internal, the rest is the vendor's
+/// trouble.
+impl From<HttpError> for Error {
+    fn from(error: HttpError) -> Error {
+        match error {
+            HttpError::Denied(reason) => {
+                Error::forbidden(format!("the gateway refuses the request: {reason}"))
+            }
+            HttpError::Timeout => Error::unavailable("the vendor gave no whole answer in time"),
+            HttpError::TooLarge(bytes_max) => Error::internal(format!(
+                "the request or its answer is larger than the {bytes_max} bytes allowed"
+            )),
+            HttpError::Dns(reason) => {
+                Error::unavailable(format!("the vendor's host name does not resolve: {reason}"))
+            }
+            HttpError::Connect(reason) => {
+                Error::unavailable(format!("no connection to the vendor: {reason}"))
+            }
+            HttpError::Tls(reason) => {
+                Error::unavailable(format!("no trusted connection to the vendor: {reason}"))
+            }
+            HttpError::Protocol(reason) => {
+                Error::unavailable(format!("the vendor's answer broke off: {reason}"))
+            }
+            HttpError::BudgetExhausted => Error::internal(
+                "the connector has used up the requests of one operation; \
+                 raise http_requests_max or ask less of the vendor",
+            ),
+        }
+    }
+}
+
+/// A request to the vendor, built step by step.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub(crate) method: &'static str,
+    pub(crate) url: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Option<String>,
+    pub(crate) timeout_ms: Option<u32>,
+    /// The first mistake made while building, reported by `send`.
+    problem: Option<Error>,
+}
+
+impl Request {
+    fn new(method: &'static str, url: impl Into<String>) -> Request {
+        Request {
+            method,
+            url: url.into(),
+            headers: Vec::new(),
+            body: None,
+            timeout_ms: None,
+            problem: None,
+        }
+    }
+
+    /// A GET request.
+    pub fn get(url: impl Into<String>) -> Request {
+        Request::new("GET", url)
+    }
+
+    /// A POST request.
+    pub fn post(url: impl Into<String>) -> Request {
+        Request::new("POST", url)
+    }
+
+    /// A PUT request.
+    pub fn put(url: impl Into<String>) -> Request {
+        Request::new("PUT", url)
+    }
+
+    /// A PATCH request.
+    pub fn patch(url: impl Into<String>) -> Request {
+        Request::new("PATCH", url)
+    }
+
+    /// A DELETE request.
+    pub fn delete(url: impl Into<String>) -> Request {
+        Request::new("DELETE", url)
+    }
+
+    /// Appends one path segment, percent-encoded, so that a uid with a slash stays one segment. An
+    /// empty segment, `.` and `..` cannot be expressed in a URL: `send` refuses them. Before
+    /// [`Request::query`].
+    #[must_use]
+    pub fn segment(mut self, segment: &str) -> Request {
+        if matches!(segment, "" | "." | "..") {
+            let message = format!("{segment:?} cannot be part of a vendor's URL");
+            self.problem.get_or_insert(Error::invalid(message));
+            return self;
+        }
+        if !self.url.ends_with('/') {
+            self.url.push('/');
+        }
+        percent_encode(segment, &mut self.url);
+        self
+    }
+
+    /// Appends one parameter to the URL's query, percent-encoded.
+    #[must_use]
+    pub fn query(mut self, name: &str, value: &str) -> Request {
+        let separator = if self.url.contains('?') { '&' } else { '?' };
+        self.url.push(separator);
+        percent_encode(name, &mut self.url);
+        self.url.push('=');
+        percent_encode(value, &mut self.url);
+        self
+    }
+
+    /// Adds a header. `authorization`, `host` and hop-by-hop headers are refused by the gateway.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Request {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sets the body to the value as JSON, and `content-type: application/json` unless a content
+    /// type is set already.
+    #[must_use]
+    pub fn json<T: Serialize + ?Sized>(mut self, value: &T) -> Request {
+        match serde_json::to_string(value) {
+            Ok(body) => self.body = Some(body),
+            Err(error) => {
+                let message = format!("the request body is no JSON: {error}");
+                self.problem.get_or_insert(Error::internal(message));
+            }
+        }
+        let is_content_type =
+            |(name, _): &(String, String)| name.eq_ignore_ascii_case("content-type");
+        if self.headers.iter().any(is_content_type) {
+            self
+        } else {
+            self.header("content-type", "application/json")
+        }
+    }
+
+    /// Bounds the wait for this one answer, in milliseconds. Never past the operation's deadline.
+    #[must_use]
+    pub fn timeout_ms(mut self, timeout_ms: u32) -> Request {
+        self.timeout_ms = Some(timeout_ms);
+        self
+    }
+
+    /// Sends the request and waits for the whole answer, whatever its status.
+    ///
+    /// # Errors
+    /// A mistake in building the request, or an [`HttpError`] turned into the kind that it has for
+    /// the gateway.
+    pub fn send(mut self) -> Result<Response, Error> {
+        match self.problem.take() {
+            Some(problem) => Err(problem),
+            None => Ok(transmit(self)?),
+        }
+    }
+}
+
+/// Everything but RFC 3986's unreserved characters is escaped.
+fn percent_encode(text: &str, url: &mut String) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            url.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(url, "%{byte:02X}");
+        }
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+use crate::guest::transmit;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::native::transmit;
+
+/// A vendor's answer.
+#[derive(Debug, Clone)]
+pub struct Response {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
+}
+
+impl Response {
+    /// The HTTP status.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The first header of this name, in whatever case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.headers.iter();
+        let (_, value) = headers.find(|(held, _)| held.eq_ignore_ascii_case(name))?;
+        Some(value)
+    }
+
+    /// The body as it came.
+    pub fn text(&self) -> &str {
+        &self.body
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// [`Error::internal`] if it is none, or not of this shape: the vendor may have acted, and the
+    /// connector cannot tell.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        serde_json::from_str(&self.body).map_err(|error| {
+            Error::internal(format!(
+                "the vendor's answer cannot be read: {error}; it begins {:?}",
+                self.excerpt()
+            ))
+            .vendor_status(self.status)
+        })
+    }
+
+    /// The answer itself if its status is 2xx.
+    ///
+    /// # Errors
+    /// The kind that the status usually means: 401 unauthorized, 402 and 403 forbidden, 404 and
+    /// 410 not found, 409 already exists, 412 and 423 conflict, 429 rate limited (with the seconds
+    /// of `Retry-After`), 408, 425 and 5xx unavailable, 501 unsupported, other 4xx invalid, and
+    /// internal for the rest. Look at [`Response::status`] first where the vendor means something
+    /// else.
+    pub fn error_for_status(self) -> Result<Response, Error> {
+        let make = match self.status {
+            200..=299 => return Ok(self),
+            401 => Error::unauthorized,
+            402 | 403 => Error::forbidden,
+            404 | 410 => Error::not_found,
+            409 => Error::already_exists,
+            412 | 423 => Error::conflict,
+            429 => Error::rate_limited,
+            501 => Error::unsupported,
+            408 | 425 | 500..=599 => Error::unavailable,
+            400..=499 => Error::invalid,
+            _ => Error::internal,
+        };
+        let mut message = format!("the vendor answered {}", self.status);
+        if !self.body.is_empty() {
+            let _ = write!(message, ": {}", self.excerpt());
+        }
+        let mut error = make(message).vendor_status(self.status);
+        // A connector has no clock, so the date form of Retry-After says nothing to it.
+        let seconds = self
+            .header("retry-after")
+            .and_then(|text| text.trim().parse::<u32>().ok());
+        error.retry_after_ms = seconds.map(|seconds| seconds.saturating_mul(1000));
+        Err(error)
+    }
+
+    fn excerpt(&self) -> &str {
+        match self.body.char_indices().nth(EXCERPT_CHARS_MAX) {
+            Some((end, _)) => &self.body[..end],
+            None => &self.body,
+        }
+    }
+}

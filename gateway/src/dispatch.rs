@@ -1,0 +1,538 @@
+//! Carries a change out at the vendor, under an intent that is durable before the vendor hears of it.
+//!
+//! Invariant: no write reaches a vendor without an open intent, and an intent is closed only when its
+//! outcome is known. An outcome that is not known (a crash, a trap, a missed deadline, a broken
+//! connection) is settled by looking the account up, never by sending again blindly.
+//!
+//! One operation at a time runs per resource of a tenant: whoever changes a resource holds its
+//! [`Turn`]. Different resources run side by side.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::auth::{Admission, Gatekeeper};
+use crate::connector::{Account, Call, CallError, ErrorKind, Reply};
+use crate::plan::{self, Delta};
+use crate::scim::Resource;
+use crate::store::{
+    CommitError, Conflict, Intent, LogEntry, Operation, Precondition, Store, StoreError, Stored,
+    Write,
+};
+
+/// How many leftover intents are settled at the same time.
+const RECOVERY_CONCURRENCY: usize = 16;
+/// How long recovery rests between two looks at the open intents.
+const RECOVERY_INTERVAL: Duration = Duration::from_secs(5);
+/// How many open intents recovery reads at once.
+const RECOVERY_PAGE: usize = 256;
+
+/// What an intent wants done: the intent, what the resource is before it, and the deltas that the
+/// vendor has to hear of.
+pub struct Change {
+    /// The durable part.
+    pub intent: Intent,
+    /// The resource before the change; none when it is created.
+    pub before: Option<Stored>,
+    /// What the resource shall be; none when it is deleted.
+    pub desired: Option<Resource>,
+    /// What changes at the vendor; empty for create and delete, where the whole account does.
+    pub deltas: Vec<Delta>,
+    /// Name of the client's request, for the provisioning log.
+    pub request_id: String,
+}
+
+/// What came of a change at the vendor.
+pub enum Verdict {
+    /// The vendor holds it, under this uid.
+    Done(String),
+    /// The vendor certainly does not hold it.
+    NotDone(CallError),
+    /// Nobody knows; the intent stays open.
+    Unknown(CallError),
+}
+
+/// What came of a change, after the store knows it too.
+pub enum Concluded {
+    /// The resource as it is now stored.
+    Stored(Box<Stored>),
+    /// The resource is gone.
+    Deleted,
+    /// The change was not carried out, or it is not known whether it was.
+    Failed(CallError),
+}
+
+/// The right to change one resource, until it is dropped.
+pub struct Turn(
+    #[expect(dead_code, reason = "held for its drop")] tokio::sync::OwnedMutexGuard<()>,
+);
+
+type TurnKey = (Arc<str>, Uuid);
+
+/// Takes turns and carries changes out.
+#[derive(Default)]
+pub struct Dispatcher {
+    turns: Mutex<HashMap<TurnKey, Weak<tokio::sync::Mutex<()>>>>,
+}
+
+impl Dispatcher {
+    /// Waits for the turn to change a resource; `None` when it does not come within `patience`.
+    pub async fn turn(
+        &self,
+        admission: &Admission,
+        resource: Uuid,
+        patience: Duration,
+    ) -> Option<Turn> {
+        let lock = self.lock(admission, resource);
+        let guard = tokio::time::timeout(patience, lock.lock_owned())
+            .await
+            .ok()?;
+        Some(Turn(guard))
+    }
+
+    /// The turn if nobody holds it.
+    fn free_turn(&self, admission: &Admission, resource: Uuid) -> Option<Turn> {
+        let lock = self.lock(admission, resource);
+        lock.try_lock_owned().ok().map(Turn)
+    }
+
+    fn lock(&self, admission: &Admission, resource: Uuid) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock();
+        // Locks that nobody holds are swept when the map has doubled, so that the sweep costs O(1)
+        // per turn and the map stays as small as the work at hand.
+        if turns.len() == turns.capacity() {
+            turns.retain(|_, lock| lock.strong_count() > 0);
+        }
+        let entry = turns
+            .entry((admission.tenant().name.clone(), resource))
+            .or_default();
+        entry.upgrade().unwrap_or_else(|| {
+            let lock = Arc::default();
+            *entry = Arc::downgrade(&lock);
+            lock
+        })
+    }
+
+    /// Makes the intent durable and claims its unique values. With `resume`, takes over the attempt
+    /// that an earlier request left open.
+    pub async fn open(
+        &self,
+        admission: &Admission,
+        change: &Change,
+        resume: Option<&Intent>,
+    ) -> Result<(), CommitError> {
+        let intent = &change.intent;
+        let precondition = match (resume, &change.before) {
+            (Some(open), _) => is_open(open),
+            (None, Some(before)) => Precondition::Version {
+                kind: before.kind,
+                id: before.id,
+                version: before.version,
+            },
+            (None, None) => Precondition::Absent {
+                kind: intent.kind,
+                id: intent.resource,
+            },
+        };
+        let writes = vec![Write::OpenIntent(intent.clone())];
+        admission.store().commit(vec![precondition], writes).await
+    }
+
+    /// Has the connector carry the change out; looks the account up where the outcome is unclear.
+    pub async fn carry_out(&self, admission: &Admission, change: &Change) -> Verdict {
+        let error = match self.send(admission, change).await {
+            Ok(uid) => return Verdict::Done(uid),
+            Err(error) => error,
+        };
+        if is_certain(&error) {
+            return Verdict::NotDone(error);
+        }
+        tracing::warn!(
+            tenant.id = %admission.tenant().name, operation.id = %change.intent.id, %error,
+            "outcome unknown, looking the account up"
+        );
+        match self.settle(admission, change).await {
+            // The vendor answers again and does not hold the change: the first error is the news.
+            Verdict::NotDone(_) => Verdict::NotDone(error),
+            // The first error says more than the failure of the lookup that followed it.
+            Verdict::Unknown(_) => Verdict::Unknown(error),
+            done => done,
+        }
+    }
+
+    async fn send(&self, admission: &Admission, change: &Change) -> Result<String, CallError> {
+        let intent = &change.intent;
+        let call = match (intent.operation, &intent.uid) {
+            (Operation::Create, _) | (Operation::Update, None) => Call::Create {
+                desired: desired_json(change),
+            },
+            (Operation::Update, Some(uid)) => Call::Update {
+                uid: uid.clone(),
+                desired: desired_json(change),
+                deltas: json(&change.deltas),
+            },
+            (Operation::Delete, Some(uid)) => Call::Delete { uid: uid.clone() },
+            // Never linked: the vendor has nothing to take away.
+            (Operation::Delete, None) => return Ok(String::new()),
+        };
+        match admission.call(intent.id, intent.attempt, call).await {
+            Ok(Reply::Account(account)) => Ok(account.uid),
+            Ok(Reply::Deleted(uid)) => Ok(uid),
+            Ok(other) => Err(unexpected(&other)),
+            Err(error) => match (intent.operation, kind(&error)) {
+                (Operation::Delete, Some(ErrorKind::NotFound)) => {
+                    Ok(intent.uid.clone().unwrap_or_default())
+                }
+                // Somebody removed the account at the vendor, and the client says what it shall
+                // be: it is made anew, and the link moves to the new uid.
+                (Operation::Update, Some(ErrorKind::NotFound)) => {
+                    let desired = desired_json(change);
+                    match admission
+                        .call(intent.id, intent.attempt, Call::Create { desired })
+                        .await?
+                    {
+                        Reply::Account(account) => Ok(account.uid),
+                        other => Err(unexpected(&other)),
+                    }
+                }
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Finds out at the vendor what became of an open intent, and brings a change that got halfway
+    /// to its end.
+    pub async fn settle(&self, admission: &Admission, change: &Change) -> Verdict {
+        let intent = &change.intent;
+        let account = match self.look_up(admission, change).await {
+            Ok(account) => account,
+            Err(error) => return Verdict::Unknown(error),
+        };
+        let finished = match (intent.operation, account) {
+            (Operation::Delete, None) => Ok(intent.uid.clone().unwrap_or_default()),
+            (Operation::Delete, Some(_)) => self.send(admission, change).await,
+            (_, None) => {
+                let message = "the vendor does not hold the account".to_owned();
+                return Verdict::NotDone(CallError::absent(message));
+            }
+            (_, Some(account)) => self.roll_forward(admission, change, account).await,
+        };
+        match finished {
+            Ok(uid) => Verdict::Done(uid),
+            Err(error) if is_certain(&error) => Verdict::NotDone(error),
+            Err(error) => Verdict::Unknown(error),
+        }
+    }
+
+    async fn look_up(
+        &self,
+        admission: &Admission,
+        change: &Change,
+    ) -> Result<Option<Account>, CallError> {
+        let intent = &change.intent;
+        let call = match (&intent.uid, &change.desired) {
+            (Some(uid), _) => Call::Get { uid: uid.clone() },
+            (None, Some(desired)) => {
+                let profile = admission.profile();
+                let matching = profile.matching();
+                let Some(value) = matching.path.value_in(profile.user(), desired.as_map()) else {
+                    return Ok(None);
+                };
+                Call::Find {
+                    attribute: matching.text.clone(),
+                    value: value
+                        .as_str()
+                        .map_or_else(|| value.to_string(), str::to_owned),
+                }
+            }
+            (None, None) => return Ok(None),
+        };
+        match admission.call(intent.id, intent.attempt, call).await? {
+            Reply::Found(account) => Ok(account),
+            Reply::Accounts(accounts) => Ok(accounts.into_iter().next()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The account exists: sends what it still lacks, or nothing when it is as desired.
+    async fn roll_forward(
+        &self,
+        admission: &Admission,
+        change: &Change,
+        account: Account,
+    ) -> Result<String, CallError> {
+        let (Some(desired), Some(held)) = (&change.desired, held(&account)) else {
+            return Ok(account.uid);
+        };
+        let deltas = plan::diff(admission.profile(), &held, desired);
+        if deltas.is_empty() {
+            return Ok(account.uid);
+        }
+        let call = Call::Update {
+            uid: account.uid,
+            desired: desired_json(change),
+            deltas: json(&deltas),
+        };
+        match admission
+            .call(change.intent.id, change.intent.attempt, call)
+            .await?
+        {
+            Reply::Account(account) => Ok(account.uid),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Commits the outcome: resource, link, provisioning log and the cleared intent in one durable
+    /// batch. An unknown outcome leaves the intent open.
+    pub async fn conclude(
+        &self,
+        admission: &Admission,
+        change: &Change,
+        verdict: Verdict,
+        started: Instant,
+    ) -> Result<Concluded, CommitError> {
+        let intent = &change.intent;
+        let now = Timestamp::now();
+        let close = Write::CloseIntent {
+            resource: intent.resource,
+        };
+        let (outcome, uid, detail, concluded) = match verdict {
+            Verdict::Done(uid) => {
+                let concluded = stored(change, uid.clone(), now)
+                    .map_or(Concluded::Deleted, |stored| {
+                        Concluded::Stored(Box::new(stored))
+                    });
+                ("done", Some(uid), String::new(), concluded)
+            }
+            Verdict::NotDone(error) => {
+                ("refused", None, error.to_string(), Concluded::Failed(error))
+            }
+            Verdict::Unknown(error) => {
+                ("unknown", None, error.to_string(), Concluded::Failed(error))
+            }
+        };
+        let mut writes = match &concluded {
+            Concluded::Stored(stored) => vec![Write::PutResource((**stored).clone()), close],
+            Concluded::Deleted => vec![
+                Write::DeleteResource {
+                    kind: intent.kind,
+                    id: intent.resource,
+                },
+                close,
+            ],
+            Concluded::Failed(_) if outcome == "unknown" => Vec::new(),
+            Concluded::Failed(_) => vec![close],
+        };
+        writes.push(Write::Log(LogEntry {
+            id: Uuid::now_v7(),
+            at: now,
+            tenant: intent.tenant.clone(),
+            resource: Some(intent.resource),
+            kind: Some(intent.kind),
+            operation: Some(intent.operation),
+            outcome: outcome.to_owned(),
+            detail,
+            vendor_uid: uid,
+            duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            request_id: change.request_id.clone(),
+        }));
+        admission
+            .store()
+            .commit(vec![is_open(intent)], writes)
+            .await?;
+        Ok(concluded)
+    }
+
+    /// Settles what an earlier attempt on this resource left open. The caller holds the turn.
+    /// `Ok(())` means that nothing is open any more.
+    pub async fn settle_leftover(
+        &self,
+        admission: &Admission,
+        intent: Intent,
+    ) -> Result<(), Leftover> {
+        let started = Instant::now();
+        let before = admission
+            .store()
+            .resource(intent.kind, intent.resource)
+            .await
+            .map_err(Leftover::Read)?;
+        let desired = intent.desired.clone().and_then(Resource::from_document);
+        let change = Change {
+            request_id: intent.id.to_string(),
+            intent,
+            before,
+            desired,
+            deltas: Vec::new(),
+        };
+        let verdict = self.settle(admission, &change).await;
+        let open = matches!(verdict, Verdict::Unknown(_));
+        match self.conclude(admission, &change, verdict, started).await {
+            Ok(Concluded::Failed(error)) if open => Err(Leftover::Vendor(error)),
+            Ok(_) => Ok(()),
+            Err(CommitError::Conflict(Conflict::IntentGone)) => Ok(()),
+            Err(error) => Err(Leftover::Store(error)),
+        }
+    }
+
+    /// Settles the intents that nobody is working on, again and again until the task is dropped.
+    pub async fn recover(self: Arc<Self>, gatekeeper: Arc<Gatekeeper>, store: Arc<dyn Store>) {
+        loop {
+            if let Err(error) = self.recover_once(&gatekeeper, store.as_ref()).await {
+                tracing::error!(%error, "open intents cannot be read");
+            }
+            tokio::time::sleep(RECOVERY_INTERVAL).await;
+        }
+    }
+
+    async fn recover_once(
+        &self,
+        gatekeeper: &Gatekeeper,
+        store: &dyn Store,
+    ) -> Result<(), StoreError> {
+        let mut after: Option<(String, Uuid)> = None;
+        loop {
+            let from = after.as_ref().map(|(tenant, id)| (tenant.as_str(), *id));
+            let open = store.intents(from, RECOVERY_PAGE).await?;
+            let Some(last) = open.last() else {
+                return Ok(());
+            };
+            after = Some((last.tenant.clone(), last.resource));
+            futures::stream::iter(open)
+                .for_each_concurrent(RECOVERY_CONCURRENCY, |intent| {
+                    self.recover_intent(gatekeeper, intent)
+                })
+                .await;
+        }
+    }
+
+    async fn recover_intent(&self, gatekeeper: &Gatekeeper, intent: Intent) {
+        let Some(admission) = gatekeeper.admit_recovery(&intent.tenant) else {
+            tracing::warn!(
+                tenant.id = %intent.tenant, operation.id = %intent.id,
+                "an open intent belongs to a tenant that is not configured; it waits"
+            );
+            return;
+        };
+        // Somebody who holds the turn works on the resource right now and settles it himself.
+        let Some(_turn) = self.free_turn(&admission, intent.resource) else {
+            return;
+        };
+        // Read again under the turn: the request that owned it may just have finished.
+        match admission.store().intent(intent.resource).await {
+            Ok(Some(open)) if open.id == intent.id && open.attempt == intent.attempt => {}
+            _ => return,
+        }
+        let (tenant, operation) = (intent.tenant.clone(), intent.id);
+        match self.settle_leftover(&admission, intent).await {
+            Ok(()) => {
+                tracing::info!(tenant.id = %tenant, operation.id = %operation, "open intent settled");
+            }
+            Err(error) => {
+                tracing::warn!(tenant.id = %tenant, operation.id = %operation, %error, "open intent not settled yet");
+            }
+        }
+    }
+}
+
+/// Why a leftover intent is still open.
+#[derive(Debug, thiserror::Error)]
+pub enum Leftover {
+    /// The vendor could not be asked.
+    #[error("{0}")]
+    Vendor(CallError),
+    /// The store refused the outcome.
+    #[error("{0}")]
+    Store(CommitError),
+    /// The store could not be read.
+    #[error("{0}")]
+    Read(StoreError),
+}
+
+/// This very attempt is still the open one of its resource.
+fn is_open(intent: &Intent) -> Precondition {
+    Precondition::Intent {
+        resource: intent.resource,
+        id: intent.id,
+        attempt: intent.attempt,
+    }
+}
+
+/// The resource as it is stored once the vendor holds it under `uid`; none when it was deleted.
+fn stored(change: &Change, uid: String, now: Timestamp) -> Option<Stored> {
+    let desired = change.desired.as_ref()?;
+    let before = change.before.as_ref();
+    Some(Stored {
+        id: change.intent.resource,
+        kind: change.intent.kind,
+        version: before.map_or(1, |before| before.version + 1),
+        created: before.map_or(now, |before| before.created),
+        modified: now,
+        uid: Some(uid),
+        unique: change.intent.claims.clone(),
+        position: before.map_or(0, |before| before.position),
+        document: desired.clone().into_document(),
+    })
+}
+
+fn desired_json(change: &Change) -> String {
+    change
+        .desired
+        .as_ref()
+        .map(|desired| json(desired.as_map()))
+        .unwrap_or_default()
+}
+
+/// JSON text of what is JSON already: maps of values and deltas, whose keys are strings.
+fn json(document: &impl serde::Serialize) -> String {
+    serde_json::to_string(document).unwrap_or_default()
+}
+
+/// What the vendor holds, as a resource to compare with; none when the connector cannot tell.
+fn held(account: &Account) -> Option<Resource> {
+    let attributes: Value = serde_json::from_str(account.attributes.as_deref()?).ok()?;
+    Resource::from_document(attributes)
+}
+
+fn unexpected(reply: &Reply) -> CallError {
+    CallError::Contract(format!(
+        "the connector answered another question: {reply:?}"
+    ))
+}
+
+fn kind(error: &CallError) -> Option<ErrorKind> {
+    match error {
+        CallError::Refused(refusal) => Some(refusal.kind),
+        _ => None,
+    }
+}
+
+/// After this error the vendor certainly does not hold the change.
+fn is_certain(error: &CallError) -> bool {
+    match error {
+        // A half-succeeded create names the account that now exists.
+        CallError::Refused(refusal) if refusal.uid.is_some() => false,
+        CallError::Refused(refusal) => match refusal.kind {
+            ErrorKind::Invalid
+            | ErrorKind::NotFound
+            | ErrorKind::AlreadyExists
+            | ErrorKind::Conflict
+            | ErrorKind::Unauthorized
+            | ErrorKind::Forbidden
+            | ErrorKind::RateLimited
+            | ErrorKind::Unsupported => true,
+            ErrorKind::Unavailable | ErrorKind::Internal => false,
+        },
+        CallError::Busy => true,
+        CallError::Trapped(_)
+        | CallError::CpuExhausted
+        | CallError::MemoryExhausted
+        | CallError::DeadlineExceeded
+        | CallError::Contract(_) => false,
+    }
+}

@@ -1,0 +1,248 @@
+//! The way back: resources and failures become answers.
+//!
+//! Invariant: trouble at the vendor or in the store is 429, 500, 501 or 503, never 400, 401 or 404:
+//! Entra quarantines a whole provisioning job on those (facts: quarantine status page). What the
+//! client reads is written for an administrator; the log keeps the rest.
+
+use serde_json::Value;
+
+use crate::auth::Admission;
+use crate::connector::{CallError, ConnectorError, ErrorKind};
+use crate::dispatch::Change;
+use crate::scim::{self, Meta, Resource, ScimError};
+use crate::store::{CommitError, Conflict, Kind, Operation, StoreError, Stored, UniqueKey};
+
+use super::{Pipeline, Query, Request};
+
+/// What `Retry-After` says when nothing better is known.
+const RETRY_AFTER_S: u64 = 10;
+
+/// The parts of the answer.
+#[derive(Debug)]
+pub struct Response {
+    /// HTTP status.
+    pub status: u16,
+    /// `Location` of a created resource.
+    pub location: Option<String>,
+    /// `ETag`.
+    pub etag: Option<String>,
+    /// `Retry-After`, seconds.
+    pub retry_after_s: Option<u64>,
+    /// `Allow`, with 405.
+    pub allow: Option<&'static str>,
+    /// The SCIM document; none with 204 and 304.
+    pub body: Option<Value>,
+}
+
+impl Response {
+    pub(super) fn new(status: u16, body: Option<Value>) -> Self {
+        Self {
+            status,
+            location: None,
+            etag: None,
+            retry_after_s: None,
+            allow: None,
+            body,
+        }
+    }
+}
+
+impl From<ScimError> for Response {
+    fn from(error: ScimError) -> Self {
+        let body = error.body();
+        Self {
+            retry_after_s: matches!(error.status, 429 | 503).then_some(RETRY_AFTER_S),
+            ..Self::new(error.status, Some(body))
+        }
+    }
+}
+
+impl Pipeline {
+    /// The answer to a create (RFC 7644 section 3.3).
+    pub(super) fn created(
+        &self,
+        admission: &Admission,
+        stored: &Stored,
+        query: &Query,
+    ) -> Response {
+        Response {
+            location: Some(location(admission, stored)),
+            ..self.document(admission, 201, stored, query)
+        }
+    }
+
+    /// One resource as an answer.
+    pub(super) fn document(
+        &self,
+        admission: &Admission,
+        status: u16,
+        stored: &Stored,
+        query: &Query,
+    ) -> Response {
+        Response {
+            etag: Some(scim::etag(stored.version)),
+            ..Response::new(status, Some(self.render(admission, stored, query)))
+        }
+    }
+
+    /// A stored resource as the client sees it.
+    pub(super) fn render(&self, admission: &Admission, stored: &Stored, query: &Query) -> Value {
+        scim::render(
+            admission.profile().user(),
+            &resource_of(stored),
+            &meta(admission, stored),
+            &query.projection,
+        )
+    }
+}
+
+/// What the gateway knows of a resource besides its attributes.
+pub(super) fn meta(admission: &Admission, stored: &Stored) -> Meta {
+    Meta {
+        id: stored.id.to_string(),
+        created: stored.created,
+        modified: stored.modified,
+        version: stored.version,
+        location: location(admission, stored),
+    }
+}
+
+fn location(admission: &Admission, stored: &Stored) -> String {
+    let endpoint = match stored.kind {
+        Kind::User => "Users",
+        Kind::Group => "Groups",
+    };
+    format!("{}/{endpoint}/{}", admission.tenant().scim_url, stored.id)
+}
+
+/// The stored document as a resource.
+pub(super) fn resource_of(stored: &Stored) -> Resource {
+    Resource::from_document(stored.document.clone()).unwrap_or_default()
+}
+
+/// The values of a resource that no other resource of the tenant may have.
+pub(super) fn unique_keys(resource: &Resource) -> Vec<UniqueKey> {
+    let values = resource.unique_values(scim::ResourceKind::User);
+    values
+        .into_iter()
+        .map(|(unique, value)| UniqueKey {
+            kind: Kind::User,
+            attribute: unique.as_str().to_owned(),
+            value,
+        })
+        .collect()
+}
+
+/// The vendor need not hear of it: a change of attributes that its profile does not have.
+pub(super) fn is_local(change: &Change) -> bool {
+    change.intent.operation == Operation::Update && change.deltas.is_empty()
+}
+
+/// 404 for a resource or a path that does not exist.
+pub(super) fn gone(request: &Request) -> Response {
+    ScimError::status_with(404, &request.path.join("/")).into()
+}
+
+/// 405 with the methods that the path knows.
+pub(super) fn not_allowed(allow: &'static str) -> Response {
+    Response {
+        allow: Some(allow),
+        ..ScimError::status_with(405, format!("this path takes {allow}")).into()
+    }
+}
+
+/// 409: another resource of the tenant has the value (RFC 7644 section 3.12, `uniqueness`).
+pub(super) fn duplicate(key: &UniqueKey) -> Response {
+    let attribute = &key.attribute;
+    ScimError::uniqueness(format!(
+        "another user of this tenant has this {attribute} already"
+    ))
+    .into()
+}
+
+/// The store could not be read.
+pub(super) fn unavailable(error: &StoreError) -> Response {
+    tracing::error!(%error, "the store cannot be read");
+    ScimError::status_with(503, "the gateway's store is not available; try again").into()
+}
+
+/// The store refused a commit.
+pub(super) fn store_failure(error: &CommitError) -> Response {
+    match error {
+        CommitError::Conflict(Conflict::UniqueTaken { key, .. }) => duplicate(key),
+        CommitError::Conflict(conflict) => {
+            tracing::info!(%conflict, "a concurrent change came first");
+            ScimError::status_with(503, "the resource was changed at the same time; try again")
+                .into()
+        }
+        CommitError::Unavailable {
+            message,
+            retry_after_ms,
+            ..
+        } => {
+            tracing::error!(reason = %message, "the store cannot be written");
+            let busy =
+                ScimError::status_with(503, "the gateway's store is not available; try again");
+            Response {
+                retry_after_s: Some(retry_after_ms.div_ceil(1000).max(1)),
+                ..busy.into()
+            }
+        }
+        CommitError::Invalid(reason) => ScimError::status_with(413, reason).into(),
+    }
+}
+
+/// The vendor, or the connector that speaks to it, did not carry the change out.
+pub(super) fn vendor_failure(admission: &Admission, error: &CallError) -> Response {
+    let app = admission.tenant().app();
+    tracing::warn!(tenant.id = %admission.tenant().name, connector.id = app, %error, "not carried out");
+    match error {
+        CallError::Refused(refusal) => refused(app, refusal),
+        CallError::DeadlineExceeded => {
+            ScimError::status_with(503, format!("{app} did not answer in time; try again")).into()
+        }
+        CallError::Busy => ScimError::status_with(503, "the gateway is busy; try again").into(),
+        CallError::Trapped(_)
+        | CallError::CpuExhausted
+        | CallError::MemoryExhausted
+        | CallError::Contract(_) => ScimError::status_with(
+            500,
+            format!(
+                "the connector for {app} failed; the gateway's operator finds the reason in its log"
+            ),
+        )
+        .into(),
+    }
+}
+
+fn refused(app: &str, refusal: &ConnectorError) -> Response {
+    let said = &refusal.message;
+    let retry_after_s = refusal
+        .retry_after_ms
+        .map_or(RETRY_AFTER_S, |ms| u64::from(ms).div_ceil(1000).max(1));
+    let retry = |error: ScimError| Response {
+        retry_after_s: Some(retry_after_s),
+        ..error.into()
+    };
+    match refusal.kind {
+        ErrorKind::Invalid => match &refusal.path {
+            Some(path) => ScimError::invalid_value(format!("{path}: {app} refuses it: {said}")),
+            None => ScimError::invalid_value(format!("{app} refuses it: {said}")),
+        }
+        .into(),
+        ErrorKind::AlreadyExists => ScimError::uniqueness(format!("{app}: {said}")).into(),
+        ErrorKind::Conflict => ScimError::status_with(409, format!("{app}: {said}")).into(),
+        ErrorKind::Unsupported => ScimError::status_with(501, format!("{app}: {said}")).into(),
+        ErrorKind::RateLimited => retry(ScimError::status_with(429, format!("{app}: {said}"))),
+        ErrorKind::Unauthorized | ErrorKind::Forbidden => retry(ScimError::status_with(
+            503,
+            format!(
+                "{app} does not accept the gateway's credential, its operator has to renew it: {said}"
+            ),
+        )),
+        ErrorKind::Unavailable | ErrorKind::NotFound => {
+            retry(ScimError::status_with(503, format!("{app}: {said}")))
+        }
+        ErrorKind::Internal => ScimError::status_with(500, format!("{app}: {said}")).into(),
+    }
+}

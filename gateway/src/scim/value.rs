@@ -1,0 +1,292 @@
+//! Values: what counts as none, how one is brought to its attribute's type, how a name finds one.
+//!
+//! Invariant: POST, PUT and PATCH bring values to their type here and nowhere else. Only the type is
+//! judged, never the form of a date, a URI, a language or a phone number (Entra fact 2.11).
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde_json::{Map, Number, Value};
+
+use super::error::ScimError;
+use super::schema::{Attribute, AttributeType, Mutability};
+
+/// The form in which values that are not caseExact are compared: Unicode lower case.
+#[must_use]
+pub fn fold(value: &str) -> String {
+    value.to_lowercase()
+}
+
+/// Whether two texts are equal, with or without regard to letter case.
+pub(super) fn same_text(one: &str, other: &str, exact: bool) -> bool {
+    if exact || one == other {
+        return one == other;
+    }
+    // The usual question, answered without building anything.
+    if one.is_ascii() && other.is_ascii() {
+        return one.eq_ignore_ascii_case(other);
+    }
+    fold(one) == fold(other)
+}
+
+/// Whether a key of a resource is a schema's URN.
+pub(super) fn is_urn(key: &str) -> bool {
+    key.get(..4)
+        .is_some_and(|start| start.eq_ignore_ascii_case("urn:"))
+}
+
+/// The key under which `name` stands in `map`, or `name` itself.
+pub(super) fn key_of<'n>(map: &Map<String, Value>, name: &'n str) -> Cow<'n, str> {
+    if map.contains_key(name) {
+        return Cow::Borrowed(name);
+    }
+    match map.keys().find(|key| key.eq_ignore_ascii_case(name)) {
+        Some(key) => Cow::Owned(key.clone()),
+        None => Cow::Borrowed(name),
+    }
+}
+
+/// The value under `name`, in any letter case.
+pub(super) fn member<'v>(map: &'v Map<String, Value>, name: &str) -> Option<&'v Value> {
+    map.get(name).or_else(|| {
+        map.iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    })
+}
+
+/// Whether a value counts as absent (RFC 7643 section 2.5; Entra clears with `""`).
+pub(super) fn is_unassigned(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// The value, unless it counts as absent.
+pub(super) fn assigned(value: Value) -> Option<Value> {
+    (!is_unassigned(&value)).then_some(value)
+}
+
+/// Where a value stands, for messages; nothing is built unless it is printed.
+#[derive(Clone, Copy)]
+pub(super) struct At<'a> {
+    pub(super) outer: Option<&'a At<'a>>,
+    pub(super) name: &'a str,
+    pub(super) before: &'static str,
+}
+
+impl<'a> At<'a> {
+    pub(super) fn top(name: &'a str) -> Self {
+        Self {
+            outer: None,
+            name,
+            before: "",
+        }
+    }
+
+    /// A part of what stands here.
+    pub(super) fn part<'b>(&'b self, name: &'b str) -> At<'b> {
+        At {
+            outer: Some(self),
+            name,
+            before: ".",
+        }
+    }
+}
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(outer) = self.outer {
+            write!(f, "{outer}{}", self.before)?;
+        }
+        f.write_str(self.name)
+    }
+}
+
+/// Brings a value to its attribute's type; `None` unassigns.
+pub(super) fn coerce(
+    attribute: &Attribute,
+    value: Value,
+    at: &At<'_>,
+    values_max: usize,
+) -> Result<Option<Value>, ScimError> {
+    if !attribute.multi_valued {
+        return coerce_one(attribute, value, at);
+    }
+    let list = coerce_list(attribute, value, at, values_max)?;
+    Ok((!list.is_empty()).then_some(Value::Array(list)))
+}
+
+/// The values of a multi-valued attribute. A single object or word stands for a list of one.
+pub(super) fn coerce_list(
+    attribute: &Attribute,
+    value: Value,
+    at: &At<'_>,
+    values_max: usize,
+) -> Result<Vec<Value>, ScimError> {
+    let items = match value {
+        Value::Array(items) => items,
+        other => vec![other],
+    };
+    check_count(items.len(), at, values_max)?;
+    let mut list = Vec::with_capacity(items.len());
+    let mut has_primary = false;
+    for item in items {
+        if item.is_array() {
+            return Err(ScimError::invalid_value(format!(
+                "{at} must not hold a list within a list."
+            )));
+        }
+        let Some(mut value) = coerce_one(attribute, item, at)? else {
+            continue;
+        };
+        // "The primary attribute value true MUST appear no more than once" (RFC 7643 section 2.4).
+        // The first one counts; a refusal would cost the administrator the whole user.
+        if is_primary(&value) {
+            if has_primary {
+                value["primary"] = Value::Bool(false);
+            }
+            has_primary = true;
+        }
+        list.push(value);
+    }
+    Ok(list)
+}
+
+/// Whether this is the primary one of several values.
+pub(super) fn is_primary(value: &Value) -> bool {
+    value.get("primary") == Some(&Value::Bool(true))
+}
+
+/// Refuses more values of one attribute than the limit allows.
+pub(super) fn check_count(
+    count: usize,
+    at: &impl fmt::Display,
+    values_max: usize,
+) -> Result<(), ScimError> {
+    if count > values_max {
+        return Err(ScimError::invalid_value(format!(
+            "{at} holds {count} values; at most {values_max} (values_max) are allowed."
+        )));
+    }
+    Ok(())
+}
+
+/// One value. A list of one is taken for its element where an object is wanted: Entra sends
+/// `"value": [{"value": "271"}]` for manager.
+pub(super) fn coerce_one(
+    attribute: &Attribute,
+    value: Value,
+    at: &At<'_>,
+) -> Result<Option<Value>, ScimError> {
+    if is_unassigned(&value) {
+        return Ok(None);
+    }
+    let wrong = |expected: &str| ScimError::invalid_value(format!("{at} must be {expected}."));
+    let value = match (attribute.ty, value) {
+        (AttributeType::Complex, Value::Object(map)) => return coerce_object(attribute, map, at),
+        (AttributeType::Complex, Value::Array(items)) => {
+            return match <[Value; 1]>::try_from(items) {
+                Ok([item]) if !item.is_array() => coerce_one(attribute, item, at),
+                _ => Err(wrong("a single object")),
+            };
+        }
+        (
+            AttributeType::Complex,
+            value @ (Value::String(_) | Value::Number(_) | Value::Bool(_)),
+        ) => {
+            let Some(sub) = attribute.sub("value") else {
+                return Err(wrong("an object"));
+            };
+            return Ok(coerce_one(sub, value, &at.part("value"))?.map(|value| {
+                let mut map = Map::with_capacity(1);
+                map.insert("value".to_owned(), value);
+                Value::Object(map)
+            }));
+        }
+        (AttributeType::Boolean, value @ Value::Bool(_)) => value,
+        (AttributeType::Boolean, Value::String(text)) => {
+            Value::Bool(parse_boolean(&text).ok_or_else(|| wrong("true or false"))?)
+        }
+        (AttributeType::Boolean, _) => return Err(wrong("true or false")),
+        (AttributeType::Integer, Value::Number(number)) => {
+            integer(&number).ok_or_else(|| wrong("a whole number"))?
+        }
+        (AttributeType::Integer, Value::String(text)) => {
+            let number = text.parse().ok().and_then(|number| integer(&number));
+            number.ok_or_else(|| wrong("a whole number"))?
+        }
+        (AttributeType::Integer, _) => return Err(wrong("a whole number")),
+        (AttributeType::Decimal, value @ Value::Number(_)) => value,
+        (AttributeType::Decimal, Value::String(text)) => {
+            Value::Number(text.parse().map_err(|_| wrong("a number"))?)
+        }
+        (AttributeType::Decimal, _) => return Err(wrong("a number")),
+        // No format is checked: not dates, not URIs, not languages (Entra fact 2.11).
+        (_, value @ Value::String(_)) => value,
+        _ => return Err(wrong("a string")),
+    };
+    Ok(Some(value))
+}
+
+fn coerce_object(
+    attribute: &Attribute,
+    members: Map<String, Value>,
+    at: &At<'_>,
+) -> Result<Option<Value>, ScimError> {
+    let mut map = Map::with_capacity(members.len());
+    for (key, value) in members {
+        let Some(sub) = attribute.sub(&key) else {
+            map.extend(assigned(value).map(|value| (key, value)));
+            continue;
+        };
+        if sub.mutability == Mutability::ReadOnly {
+            continue;
+        }
+        if let Some(value) = coerce_one(sub, value, &at.part(&sub.name))? {
+            map.insert(canonical(key, sub), value);
+        }
+    }
+    // The object of an attribute that stands for its value is nothing without one: Entra clears
+    // manager with `{"value": ""}`.
+    let hollow = map.is_empty()
+        || (!attribute.multi_valued && attribute.has_value_sub() && !map.contains_key("value"));
+    Ok((!hollow).then_some(Value::Object(map)))
+}
+
+/// The client's own string if it is spelt right, so that the usual case copies nothing.
+fn canonical(key: String, attribute: &Attribute) -> String {
+    if key == attribute.name {
+        key
+    } else {
+        attribute.name.clone().into_owned()
+    }
+}
+
+/// `true` and `false` in any letter case: Entra's mappings yield `"True"` (Entra fact 2.2).
+pub(super) fn parse_boolean(text: &str) -> Option<bool> {
+    if text.eq_ignore_ascii_case("true") {
+        Some(true)
+    } else if text.eq_ignore_ascii_case("false") {
+        Some(false)
+    } else {
+        None
+    }
+}
+
+/// A whole number as an integer, also if it was written `5.0`.
+fn integer(number: &Number) -> Option<Value> {
+    if number.is_i64() || number.is_u64() {
+        return Some(Value::Number(number.clone()));
+    }
+    // Up to 2^53 a double holds every whole number exactly.
+    let float = number
+        .as_f64()
+        .filter(|float| float.fract() == 0.0 && float.abs() <= 9_007_199_254_740_992.0)?;
+    #[expect(clippy::cast_possible_truncation, reason = "whole and within 2^53")]
+    Some(Value::from(float as i64))
+}

@@ -1,0 +1,221 @@
+//! The commit thread: takes what is queued, makes one batch of it, flushes once, then answers everybody.
+//!
+//! Invariant: an acknowledgement is sent only after [`Engine::sync`] has returned for the batch, and after a
+//! failed write or flush none is sent ever again. The kernel drops dirty pages whose write-back failed and
+//! reports the error once: a second flush would "succeed" without them. So the store is poisoned, the process
+//! ends, and the restart reads what is really on disk.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::RwLock;
+use tokio::sync::{oneshot, watch};
+use uuid::Uuid;
+
+use super::apply::{Stop, apply};
+use super::prepare::Prepared;
+use super::queue::{Popped, Queue};
+use super::{Batch, Engine, EngineError, Progress, keys};
+use crate::store::{CommitError, Conflict, StoreLimits};
+
+/// How often the free space is looked at, and how long the engine's rest may wait.
+const REST: Duration = Duration::from_secs(1);
+
+/// When to try again after a full queue: it drains in a fraction of that.
+pub(super) const QUEUE_RETRY_MS: u64 = 1000;
+/// When to try again on a store that has failed or is closing: after the restart.
+pub(super) const RESTART_RETRY_MS: u64 = 5000;
+/// When to try again on a full disk: somebody has to make room.
+const DISK_RETRY_MS: u64 = 30_000;
+
+/// A write set in the queue.
+pub(super) struct Job {
+    pub(super) prepared: Prepared,
+    pub(super) answer: oneshot::Sender<Result<(), CommitError>>,
+}
+
+/// What the commit thread and the handle share.
+pub(super) struct Shared<E> {
+    pub(super) engine: E,
+    pub(super) limits: StoreLimits,
+    pub(super) queue: Queue<Job>,
+    /// Held shared by every read and alone while a batch is applied: sled gives no snapshot over several
+    /// reads, and a document in chunks must not be read half old, half new. Not held during the flush.
+    pub(super) applying: RwLock<()>,
+    pub(super) store: Uuid,
+    /// Write sets that are committed and durable.
+    pub(super) seq: AtomicU64,
+    /// Why the store has failed.
+    pub(super) failed: watch::Sender<Option<String>>,
+}
+
+/// Runs until the queue is closed and empty, or the store has failed.
+pub(super) fn run<E: Engine>(shared: &Arc<Shared<E>>) {
+    let mut thread = CommitThread {
+        shared,
+        rested: true,
+        disk: None,
+    };
+    loop {
+        let patience = (!thread.rested).then_some(REST);
+        let limits = &shared.limits;
+        match shared
+            .queue
+            .pop(limits.batch_max, limits.batch_bytes_max, patience)
+        {
+            Popped::Items(jobs) => thread.commit(jobs),
+            Popped::Idle => thread.rest(false),
+            Popped::Closed => return thread.rest(true),
+        }
+    }
+}
+
+/// Takes no write sets any more, for good, and says why to whoever waits.
+fn poison<E>(shared: &Shared<E>, reason: String) {
+    tracing::error!(store.failure = %reason, "the store has failed and acknowledges nothing any more");
+    let queued = shared.queue.close_and_empty(&reason);
+    shared.failed.send_replace(Some(reason.clone()));
+    for job in queued {
+        let _ = job.answer.send(Err(unavailable(&reason, RESTART_RETRY_MS)));
+    }
+}
+
+pub(super) fn unavailable(message: &str, retry_after_ms: u64) -> CommitError {
+    CommitError::Unavailable {
+        message: message.to_owned(),
+        retry_after_ms,
+        in_doubt: false,
+    }
+}
+
+struct CommitThread<'a, E> {
+    shared: &'a Arc<Shared<E>>,
+    /// Nothing was committed since the engine's last rest.
+    rested: bool,
+    /// When the disk was last looked at, and what is wrong with it.
+    disk: Option<(Instant, Result<(), String>)>,
+}
+
+impl<E: Engine> CommitThread<'_, E> {
+    fn commit(&mut self, jobs: Vec<Job>) {
+        if let Err(reason) = self.check_disk() {
+            for job in jobs {
+                let _ = job.answer.send(Err(unavailable(&reason, DISK_RETRY_MS)));
+            }
+            return;
+        }
+        let reached_disk = Cell::new(false);
+        // sled panics where others return errors. The panic must not take the answers with it.
+        let result = catch_unwind(AssertUnwindSafe(|| self.write(&jobs, &reached_disk)));
+        let failure = match result {
+            Ok(Ok(outcomes)) => {
+                for (job, outcome) in jobs.into_iter().zip(outcomes) {
+                    // A caller that has gone away does not undo its commit.
+                    let _ = job.answer.send(outcome.map_err(CommitError::Conflict));
+                }
+                return self.rest(false);
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => format!("the engine panicked: {}", panic_text(panic.as_ref())),
+        };
+        // First nobody reads or writes here any more, then the callers hear of it.
+        poison(self.shared, failure.clone());
+        for job in jobs {
+            let _ = job.answer.send(Err(CommitError::Unavailable {
+                message: failure.clone(),
+                retry_after_ms: RESTART_RETRY_MS,
+                in_doubt: reached_disk.get(),
+            }));
+        }
+    }
+
+    /// Makes one durable batch of all write sets that their preconditions let through.
+    fn write(
+        &mut self,
+        jobs: &[Job],
+        reached_disk: &Cell<bool>,
+    ) -> Result<Vec<Result<(), Conflict>>, EngineError> {
+        let shared = self.shared;
+        let mut seq = shared.seq.load(Ordering::Acquire);
+        let mut batch = Batch::new();
+        let mut outcomes = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            outcomes.push(match apply(&shared.engine, &mut batch, &job.prepared) {
+                Ok(changed) => {
+                    seq += u64::from(changed);
+                    Ok(())
+                }
+                Err(Stop::Conflict(conflict)) => Err(conflict),
+                Err(Stop::Engine(error)) => return Err(error),
+            });
+        }
+        if batch.is_empty() {
+            return Ok(outcomes);
+        }
+        batch.insert(keys::SEQ.to_vec(), Some(seq.to_be_bytes().to_vec()));
+        reached_disk.set(true);
+        {
+            let _alone = shared.applying.write();
+            shared.engine.apply(batch)?;
+        }
+        shared.engine.sync(Progress {
+            store: shared.store,
+            seq,
+        })?;
+        shared.seq.store(seq, Ordering::Release);
+        self.rested = false;
+        Ok(outcomes)
+    }
+
+    /// Lets the engine do what no acknowledgement waits for.
+    fn rest(&mut self, last: bool) {
+        if self.rested && !last {
+            return;
+        }
+        let result = catch_unwind(AssertUnwindSafe(|| self.shared.engine.rest(last)));
+        match result {
+            Ok(Ok(done)) => self.rested = done,
+            Ok(Err(error)) => poison(self.shared, error.to_string()),
+            Err(panic) => {
+                let panic = panic_text(panic.as_ref());
+                poison(self.shared, format!("the engine panicked: {panic}"));
+            }
+        }
+    }
+
+    fn check_disk(&mut self) -> Result<(), String> {
+        match &self.disk {
+            Some((looked, verdict)) if looked.elapsed() < REST => verdict.clone(),
+            _ => {
+                let verdict = judge_disk(&self.shared.engine, &self.shared.limits);
+                self.disk = Some((Instant::now(), verdict.clone()));
+                verdict
+            }
+        }
+    }
+}
+
+/// Whether there is room to write. An engine on a full disk panics, and then it takes a restart.
+pub(super) fn judge_disk<E: Engine>(engine: &E, limits: &StoreLimits) -> Result<(), String> {
+    match engine.disk_free_bytes() {
+        Some(free) if free < limits.disk_free_bytes_min => Err(format!(
+            "the store's volume has {} MiB left, below the floor of {} MiB \
+             (limits.store.disk_free_bytes_min); make room, writes go on by themselves then",
+            free >> 20,
+            limits.disk_free_bytes_min >> 20
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// What a panic said.
+pub(in crate::store) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}

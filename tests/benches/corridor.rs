@@ -1,0 +1,276 @@
+//! `make bench`: what the sandbox costs over the same code run natively, and what a request costs end
+//! to end. Both sides of each comparison are measured in one run, in CPU time: wall time on a shared
+//! machine says little.
+//!
+//! The load generator and the simulated vendor (instant: no limits, no latency) run in this process,
+//! the gateway in its own; only the gateway's CPU time is counted.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use gateway::connector::{Call, ConnectorHost, ConnectorLimits, Lent, Reply};
+use gateway::egress::{EgressError, Outbound, Request, Response};
+use gateway_tests::corridor::{Corridor, Setup, TENANT};
+use gateway_tests::directory::{Person, people};
+use gateway_tests::entra::Entra;
+use gateway_tests::gateway_process::{Gateway, connectors_dir};
+use serde_json::{Value, json};
+
+const SETTINGS: &str = r#"{"base_url":"http://127.0.0.1:1"}"#;
+
+fn main() -> Result<(), String> {
+    // `cargo bench` hands its own flags on; the only one of ours is for a quick look.
+    let quick = std::env::args().any(|arg| arg == "--quick");
+    let scale = if quick { 1 } else { 10 };
+    println!(
+        "{:<44} {:>10} {:>12} {:>10}",
+        "", "per second", "CPU per op", "target"
+    );
+    sandbox(400 * scale)?;
+    end_to_end(400 * scale)
+}
+
+/// The answers of an instant vendor to the calls of one create, chosen by what is asked.
+fn canned(body: &str) -> String {
+    let answer = if body.contains("userByEmail") {
+        json!({ "data": { "userByEmail": null } })
+    } else {
+        let node = json!({ "id": 7, "email": "ada.okafor@example.com", "archived": false });
+        let payload = json!({ "node": node, "errors": [] });
+        json!({ "data": { "userCreate": payload, "userEdit": payload } })
+    };
+    answer.to_string()
+}
+
+struct Instantly;
+
+#[async_trait::async_trait]
+impl Outbound for Instantly {
+    async fn send(&self, request: Request) -> Result<Response, EgressError> {
+        Ok(Response {
+            status: 200,
+            headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+            body: canned(request.body.as_deref().unwrap_or_default()),
+        })
+    }
+}
+
+/// The same create by the same Rust code: native, and as WebAssembly in a fresh instance per call.
+fn sandbox(calls: usize) -> Result<(), String> {
+    let user = people(1)[0].as_scim().to_string();
+
+    let mut native = connector_sdk::native::Host::<knowbe4::KnowBe4>::new(SETTINGS, |request| {
+        let body = canned(request.body.as_deref().unwrap_or_default());
+        Ok(connector_sdk::native::response(200, &[], &body))
+    });
+    let native = per_call(calls, || {
+        native
+            .create(&user)
+            .map(|_| ())
+            .map_err(|error| error.message)
+    })?;
+
+    let host = ConnectorHost::new(&ConnectorLimits::default(), None).map_err(|e| e.to_string())?;
+    let file = connectors_dir().join("knowbe4.wasm");
+    let connector = host.load(&file).map_err(|e| e.to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| e.to_string())?;
+    let outbound: Arc<dyn Outbound> = Arc::new(Instantly);
+    let sandboxed = per_call(calls, || {
+        let lent = Lent {
+            tenant: TENANT.to_owned(),
+            operation_id: "0192f0c1-2d3e-7a4b-8c5d-6e7f8091a2b3".to_owned(),
+            attempt: 1,
+            settings: SETTINGS.into(),
+            outbound: outbound.clone(),
+        };
+        let desired = user.clone();
+        match runtime.block_on(connector.call(Call::Create { desired }, lent)) {
+            Ok(Reply::Account(_)) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })?;
+
+    row("create, connector native", native, None);
+    row("create, connector sandboxed", sandboxed, None);
+    let over = sandboxed.saturating_sub(native);
+    row(
+        "  sandboxed over native",
+        over,
+        Some(Duration::from_micros(20)),
+    );
+    Ok(())
+}
+
+/// Median CPU time of one call, over batches.
+fn per_call(
+    calls: usize,
+    mut call: impl FnMut() -> Result<(), String>,
+) -> Result<Duration, String> {
+    const BATCHES: usize = 9;
+    for _ in 0..calls / BATCHES {
+        call()?;
+    }
+    let mut batches = Vec::with_capacity(BATCHES);
+    for _ in 0..BATCHES {
+        let before = thread_cpu()?;
+        for _ in 0..calls {
+            call()?;
+        }
+        batches.push((thread_cpu()? - before) / u32::try_from(calls).unwrap_or(u32::MAX));
+    }
+    batches.sort();
+    Ok(batches[BATCHES / 2])
+}
+
+/// Durable creates through the sandbox to the vendor, then reads of what was created.
+fn end_to_end(count: usize) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|e| e.to_string())?;
+    let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let mut setup = Setup::instant();
+    setup.env = vec![("GATEWAY_LOG".to_owned(), "warn".to_owned())];
+    let corridor = Corridor::start(dir.path(), setup)?;
+    let (gateway, entra) = (&corridor.gateway, &corridor.entra);
+
+    let everybody = people(count + 64);
+    let (warm_up, measured) = everybody.split_at(64);
+    runtime.block_on(create_all(entra, warm_up, 16))?;
+    for (writers, part) in [(1, &measured[..count / 4]), (32, &measured[count / 4..])] {
+        let (ids, cost) = costed(gateway, || {
+            runtime.block_on(create_all(entra, part, writers))
+        })?;
+        let cost = cost.per(ids.len());
+        let target = (writers > 1).then_some(Duration::from_micros(350));
+        rated(
+            &format!("POST /Users, durable, {writers} at once"),
+            &cost,
+            target,
+        );
+        let reads = 4 * ids.len();
+        let ((), cost) = costed(gateway, || {
+            runtime.block_on(read_all(entra, &ids, reads, writers))
+        })?;
+        let target = (writers > 1).then_some(Duration::from_micros(50));
+        rated(
+            &format!("GET /Users/id, {writers} at once"),
+            &cost.per(reads),
+            target,
+        );
+    }
+    Ok(())
+}
+
+async fn create_all(
+    entra: &Entra,
+    people: &[Person],
+    at_once: usize,
+) -> Result<Vec<String>, String> {
+    let bodies: Vec<Value> = people.iter().map(Person::as_scim).collect();
+    futures::stream::iter(&bodies)
+        .map(|body| entra.create(body))
+        .buffer_unordered(at_once)
+        .collect::<Vec<_>>()
+        .await
+        .into_iter()
+        .collect()
+}
+
+async fn read_all(
+    entra: &Entra,
+    ids: &[String],
+    reads: usize,
+    at_once: usize,
+) -> Result<(), String> {
+    futures::stream::iter(ids.iter().cycle().take(reads))
+        .map(|id| entra.read(id))
+        .buffer_unordered(at_once)
+        .collect::<Vec<_>>()
+        .await
+        .into_iter()
+        .try_for_each(|read| read.map(|_| ()))
+}
+
+/// Wall time and the gateway's CPU time of some work.
+struct Cost {
+    wall: Duration,
+    cpu: Duration,
+}
+
+impl Cost {
+    fn per(self, operations: usize) -> Self {
+        let operations = u32::try_from(operations.max(1)).unwrap_or(u32::MAX);
+        Self {
+            wall: self.wall / operations,
+            cpu: self.cpu / operations,
+        }
+    }
+}
+
+fn costed<T>(
+    gateway: &Gateway,
+    work: impl FnOnce() -> Result<T, String>,
+) -> Result<(T, Cost), String> {
+    let (before, started) = (process_cpu(gateway.pid())?, Instant::now());
+    let done = work()?;
+    let cost = Cost {
+        wall: started.elapsed(),
+        cpu: process_cpu(gateway.pid())? - before,
+    };
+    Ok((done, cost))
+}
+
+fn row(name: &str, cpu: Duration, target: Option<Duration>) {
+    print(name, "", cpu, target);
+}
+
+fn rated(name: &str, cost: &Cost, target: Option<Duration>) {
+    let per_second = format!("{:.0}", 1.0 / cost.wall.as_secs_f64().max(1e-9));
+    print(name, &per_second, cost.cpu, target);
+}
+
+fn print(name: &str, per_second: &str, cpu: Duration, target: Option<Duration>) {
+    let micros = |it: Duration| format!("{:.1} us", it.as_secs_f64() * 1e6);
+    let target = target.map_or(String::new(), |target| {
+        let verdict = if cpu <= target { "met" } else { "MISSED" };
+        format!("{} {verdict}", micros(target))
+    });
+    println!(
+        "{name:<44} {per_second:>10} {:>12} {target:>18}",
+        micros(cpu)
+    );
+}
+
+/// CPU time of this thread, from the scheduler's own account.
+fn thread_cpu() -> Result<Duration, String> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").map_err(|e| e.to_string())?;
+    let nanos = text
+        .split_whitespace()
+        .next()
+        .and_then(|it| it.parse().ok());
+    nanos
+        .map(Duration::from_nanos)
+        .ok_or("schedstat cannot be read".to_owned())
+}
+
+/// CPU time of a process, user and system, with all its threads; in ticks of 10 ms.
+fn process_cpu(pid: u32) -> Result<Duration, String> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).map_err(|e| e.to_string())?;
+    let fields: Vec<&str> = text
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
+    let ticks = |at: usize| fields.get(at).and_then(|it| it.parse::<u64>().ok());
+    match (ticks(11), ticks(12)) {
+        (Some(user), Some(system)) => Ok(Duration::from_millis((user + system) * 10)),
+        _ => Err(format!("/proc/{pid}/stat cannot be read")),
+    }
+}
