@@ -125,7 +125,10 @@ impl Request {
         if matches!(segment, "" | "." | "..") {
             let message = format!("{segment:?} cannot be part of a vendor's URL");
             self.problem.get_or_insert(Error::invalid(message));
-            return self;
+        }
+        if self.url.contains('?') {
+            let message = "a path segment cannot follow the query of a URL";
+            self.problem.get_or_insert(Error::internal(message));
         }
         if !self.url.ends_with('/') {
             self.url.push('/');
@@ -290,5 +293,67 @@ impl Response {
             Some((end, _)) => &self.body[..end],
             None => &self.body,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+    use crate::native::response;
+
+    #[test]
+    fn what_comes_from_outside_stays_in_its_place_in_the_url() {
+        let check = |request: Request, url: &str| assert_eq!(request.url, url);
+        let base = || Request::get("https://acme.example/api");
+        check(base().segment("users"), "https://acme.example/api/users");
+        check(
+            Request::get("https://acme.example/").segment("a/../b?c#d e"),
+            "https://acme.example/a%2F..%2Fb%3Fc%23d%20e",
+        );
+        check(
+            base()
+                .query("filter", "userName eq \"ä&b\"")
+                .query("n", "1"),
+            "https://acme.example/api?filter=userName%20eq%20%22%C3%A4%26b%22&n=1",
+        );
+        for segment in ["", ".", ".."] {
+            let error = base().segment(segment).send().unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Invalid);
+        }
+        let error = base().query("a", "b").segment("c").send().unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Internal);
+    }
+
+    #[test]
+    fn a_body_has_one_content_type() {
+        let request = Request::post("u").json(&[1]);
+        assert_eq!(request.body.as_deref(), Some("[1]"));
+        assert_eq!(request.headers.len(), 1);
+        let request = Request::post("u").header("Content-Type", "application/scim+json");
+        assert_eq!(request.json(&[1]).headers.len(), 1);
+    }
+
+    #[test]
+    fn a_refusal_says_when_to_come_back() {
+        let error = |headers: &[(&str, &str)]| {
+            let answer = response(429, headers, "slow down");
+            answer.error_for_status().unwrap_err()
+        };
+        let told = error(&[("Retry-After", "30")]);
+        assert_eq!(told.kind, ErrorKind::RateLimited);
+        assert_eq!(told.retry_after_ms, Some(30_000));
+        assert_eq!(told.vendor_status, Some(429));
+        assert_eq!(told.message, "the vendor answered 429: slow down");
+        let date = error(&[("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT")]);
+        assert_eq!(date.retry_after_ms, None);
+    }
+
+    #[test]
+    fn a_long_answer_is_quoted_in_part() {
+        let answer = response(200, &[], "ä".repeat(300));
+        let error = answer.json::<u8>().unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Internal);
+        assert!(error.message.chars().filter(|c| *c == 'ä').count() == EXCERPT_CHARS_MAX);
     }
 }

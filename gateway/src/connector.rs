@@ -55,6 +55,9 @@ struct Shared {
 /// Why there is no host.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
+    /// A limit lets no call succeed.
+    #[error("gateway.limits.connector.{0}: {1}")]
+    Limit(&'static str, String),
     /// The engine did not start.
     #[error("the WebAssembly engine does not start: {0}")]
     Engine(String),
@@ -85,7 +88,7 @@ pub enum Refusal {
     #[error("cannot be read: {0}")]
     Unreadable(std::io::Error),
     /// It is larger than `component_bytes_max`.
-    #[error("is larger than the {0} bytes of limits.connector.component_bytes_max")]
+    #[error("is larger than the {0} bytes of gateway.limits.connector.component_bytes_max")]
     TooLarge(u64),
     /// It is no WebAssembly, or not all of it, or does not compile.
     #[error("{0}")]
@@ -162,11 +165,14 @@ impl ConnectorHost {
     /// without one each load compiles.
     ///
     /// # Errors
-    /// If the engine does not start, or the folder is open to others.
+    /// If a limit lets no call succeed, the engine does not start, or the folder is open to others.
     pub fn new(
         limits: &ConnectorLimits,
         cache_dir: Option<PathBuf>,
     ) -> Result<ConnectorHost, HostError> {
+        limits
+            .check()
+            .map_err(|(key, message)| HostError::Limit(key, message))?;
         let engine = engine::start(limits)?;
         let cache = cache_dir
             .map(|folder| Cache::open(&folder, &engine))
@@ -404,7 +410,7 @@ impl Reply {
         if accounts.iter().map(bytes).sum::<usize>() > bytes_max {
             return Err(CallError::Contract(format!(
                 "its reply is larger than the {bytes_max} bytes of \
-                 limits.connector.result_bytes_max"
+                 gateway.limits.connector.result_bytes_max"
             )));
         }
         for account in accounts {

@@ -12,44 +12,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::{App, HttpServer, web};
-use serde::Deserialize;
-
 pub use admin::{AdminToken, TokenRequest, TokenView};
 
 use crate::pipeline::Pipeline;
+use crate::settings::HttpLimits;
 use crate::store::Store;
 use crate::tenant::Tenants;
-
-/// Limits of the SCIM listener. The table `[gateway.limits.http]`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct HttpLimits {
-    /// Largest request body, bytes. Beyond it: 413.
-    pub body_bytes_max: usize,
-    /// How long a client may take to send a body, milliseconds. Beyond it: 408.
-    pub body_deadline_ms: u64,
-    /// How long a client may take to send a request's head, milliseconds. Beyond it: 408.
-    pub head_deadline_ms: u64,
-    /// Open connections per worker; more wait in the listener's queue.
-    pub connections_per_worker_max: usize,
-    /// How long requests under way may still take when the gateway stops, seconds.
-    pub shutdown_s: u64,
-    /// Threads that serve SCIM traffic; 0 for one per core.
-    pub workers: usize,
-}
-
-impl Default for HttpLimits {
-    fn default() -> Self {
-        Self {
-            body_bytes_max: 1024 * 1024,
-            body_deadline_ms: 15_000,
-            head_deadline_ms: 5_000,
-            connections_per_worker_max: 5_000,
-            shutdown_s: 30,
-            workers: 0,
-        }
-    }
-}
 
 /// What both listeners serve from.
 #[derive(Clone)]

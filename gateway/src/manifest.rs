@@ -321,7 +321,7 @@ fn origin_of(url: Url) -> Option<Url> {
 /// The end of a message about a word that is not known: the nearest of those that are, or all.
 fn alternatives<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.collect();
-    let near = |one: &&&str| strsim::damerau_levenshtein(word, one) <= 1 + word.len() / 4;
+    let near = |one: &&&str| strsim::damerau_levenshtein(word, one) <= word.len() / 3;
     match known.iter().find(near) {
         Some(near) => format!("; did you mean \"{near}\"?"),
         None if known.is_empty() => String::new(),
@@ -336,7 +336,7 @@ fn section(bytes: &[u8]) -> Result<String, String> {
     let mut depth = 0_u32;
     let mut found = None;
     for payload in Parser::new(0).parse_all(bytes) {
-        match payload.map_err(|error| format!("this is no whole WebAssembly file: {error}"))? {
+        match payload.map_err(|error| format!("this is no sound WebAssembly file: {error}"))? {
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::CustomSection(section) if depth == 0 && section.name() == SECTION => {

@@ -180,7 +180,7 @@ impl Pipeline {
             match opened.await {
                 Ok(()) => break change,
                 Err(CommitError::Conflict(Conflict::UniqueTaken { key, holder }))
-                    if holder != work.id =>
+                    if matches!(aim, Aim::Create) && holder != work.id =>
                 {
                     // The holder may be an earlier attempt at this very create, whose outcome
                     // nobody knows: then this request takes it over.

@@ -25,7 +25,7 @@ use ipnet::IpNet;
 use serde_json::{Map, Value};
 use url::Url;
 
-pub use limits::Limits;
+pub use limits::{HttpLimits, Limits};
 pub use problem::{Place, Problem, Problems};
 pub use secret::SecretRef;
 pub use source::Source;

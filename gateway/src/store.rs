@@ -1,12 +1,12 @@
 //! What the gateway remembers: resources, links, unique values, open intents, the log and tokens.
 //!
-//! Callers hand over a [`WriteSet`] of domain operations with preconditions. Invariant: a commit that
-//! returned `Ok` is on disk, whole; a commit that returned a [`Conflict`] changed nothing; a unique value
-//! has at most one holder per tenant at any moment, claims of open intents included.
+//! Callers hand over a [`WriteSet`] of domain operations with preconditions. Invariant: a commit
+//! that returned `Ok` is on disk, whole; a commit that returned a [`Conflict`] changed nothing; a
+//! unique value has at most one holder per tenant at any moment, claims of open intents included.
 //!
-//! Absent on purpose: SCIM (documents are opaque JSON, unique values come folded from the caller), clocks
-//! (every time is an argument), members of groups, and the trimming of the log. No engine is named here but
-//! where a store location is opened: sled lives in `store/sled.rs` only.
+//! Absent on purpose: SCIM (documents are opaque JSON, unique values come folded from the caller),
+//! clocks (every time is an argument), members of groups, and the trimming of the log. No engine is
+//! named here but where a store location is opened: sled lives in `store/sled.rs` only.
 
 pub mod embedded;
 pub mod memory;
@@ -28,22 +28,25 @@ pub use records::{Intent, Kind, LogEntry, Operation, Stored, Token, UniqueKey};
 /// A store of all tenants, at the level of the domain.
 ///
 /// Only `auth.rs`, recovery and the operator's tools hold one of these: request handling gets a
-/// [`TenantStore`]. Reads show the last applied state, which can be a commit that is applied but not yet
-/// acknowledged to its writer; everything that is committed after such a read is durable only together with
-/// what the read saw, so no decision outlives the state that it was based on.
+/// [`TenantStore`]. Reads show the last applied state, which can be a commit that is applied but
+/// not yet acknowledged to its writer; everything that is committed after such a read is durable
+/// only together with what the read saw, so no decision outlives the state that it was based on.
 ///
-/// Methods are async for the sake of stores behind a network. The embedded store answers reads inline.
+/// Methods are async for the sake of stores behind a network. The embedded store answers reads
+/// inline.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Applies a write set atomically; on `Ok` it is durable.
     ///
-    /// Preconditions are checked and writes are applied in their order, each seeing what those before it in
-    /// the set have done. Dropping the future does not withdraw a write set that was already queued.
+    /// Preconditions are checked and writes are applied in their order, each seeing what those
+    /// before it in the set have done. Dropping the future does not withdraw a write set that was
+    /// already queued.
     ///
     /// # Errors
-    /// [`CommitError::Conflict`] if a precondition or a uniqueness rule failed: nothing was written.
-    /// [`CommitError::Unavailable`] if the store cannot take it now; unless the message says otherwise
-    /// nothing was written. [`CommitError::Invalid`] if the write set can never be stored.
+    /// [`CommitError::Conflict`] if a precondition or a uniqueness rule failed: nothing was
+    /// written. [`CommitError::Unavailable`] if the store cannot take it now; unless it is
+    /// `in_doubt`, nothing was written. [`CommitError::Invalid`] if the write set can never be
+    /// stored.
     async fn commit(&self, write_set: WriteSet) -> Result<(), CommitError>;
 
     /// Loads a resource with its document.
@@ -56,10 +59,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// The id of the resource that holds a unique value.
     ///
-    /// The value may be only claimed by an open intent: load the resource to know whether it exists.
+    /// The value may be only claimed by an open intent: load the resource to know whether it
+    /// exists.
     async fn holder(&self, tenant: &str, key: &UniqueKey) -> Result<Option<Uuid>, StoreError>;
 
-    /// Up to `limit` resources in creation order, those whose [`Stored::position`] is greater than `after`.
+    /// Up to `limit` resources in creation order, those whose [`Stored::position`] is greater than
+    /// `after`.
     ///
     /// The page is one consistent state of the store. `limit` is capped at [`PAGE_MAX`].
     async fn page(
@@ -73,7 +78,8 @@ pub trait Store: Send + Sync + 'static {
     /// The `after` argument for the page that starts behind the first `skip` resources.
     ///
     /// SCIM counts pages by index (RFC 7644 section 3.4.2.4: `startIndex` is 1-based): a page with
-    /// `startIndex` n begins at `page(after = seek(n - 1))`. Beyond the end it leads to an empty page.
+    /// `startIndex` n begins at `page(after = seek(n - 1))`. Beyond the end it leads to an empty
+    /// page.
     async fn seek(&self, tenant: &str, kind: Kind, skip: u64) -> Result<Option<u64>, StoreError>;
 
     /// How many resources of a kind the tenant has. A maintained counter, not a scan.
@@ -82,7 +88,8 @@ pub trait Store: Send + Sync + 'static {
     /// The open intent of a resource.
     async fn intent(&self, tenant: &str, resource: Uuid) -> Result<Option<Intent>, StoreError>;
 
-    /// Up to `limit` open intents of all tenants, in the order of (tenant, resource), after the given one.
+    /// Up to `limit` open intents of all tenants, in the order of (tenant, resource), after the
+    /// given one.
     ///
     /// For recovery after a start and for the reconciler. `limit` is capped at [`PAGE_MAX`].
     async fn intents(
@@ -101,7 +108,8 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<LogEntry>, StoreError>;
 
-    /// The token with this SHA-256, revoked and expired ones included: judging them is the caller's.
+    /// The token with this SHA-256, revoked and expired ones included: judging them is the
+    /// caller's.
     async fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<Token>, StoreError>;
 
     /// All tokens of the tenant, in the order of their ids.
@@ -112,15 +120,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// Resolves with the reason when the store has failed for good, and never before.
     ///
-    /// A store whose flush has failed acknowledges nothing any more, because what the disk holds is unknown
-    /// from then on. `serve` waits for this next to its listeners and exits with status 1; the restart reads
-    /// what is really there.
+    /// A store whose flush has failed acknowledges nothing any more, because what the disk holds is
+    /// unknown from then on. `serve` waits for this next to its listeners and exits with status 1;
+    /// the restart reads what is really there.
     async fn failed(&self) -> String;
 
     /// Stops taking write sets, finishes those that are queued and puts everything on disk.
     ///
-    /// Reads still work afterwards; files and locks are released when the last handle is dropped. Dropping a
-    /// store that was not closed does the same.
+    /// Reads still work afterwards; files and locks are released when the last handle is dropped.
+    /// Dropping a store that was not closed does the same.
     async fn close(&self);
 }
 
@@ -129,8 +137,8 @@ pub const PAGE_MAX: usize = 1000;
 
 /// The store as one tenant sees it: the same operations, without a tenant argument.
 ///
-/// Holding one is the authority over that tenant's data. Only `auth.rs` mints them, for a request that it has
-/// admitted, and recovery does for the tenant that an open intent names.
+/// Holding one is the authority over that tenant's data. Only `auth.rs` mints them, for a request
+/// that it has admitted, and recovery does for the tenant that an open intent names.
 #[derive(Clone)]
 pub struct TenantStore {
     store: Arc<dyn Store>,
@@ -239,7 +247,8 @@ pub struct WriteSet {
 /// What must hold for a write set to be applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Precondition {
-    /// The resource exists in this version; else [`Conflict::VersionChanged`] or [`Conflict::Missing`].
+    /// The resource exists in this version; else [`Conflict::VersionChanged`] or
+    /// [`Conflict::Missing`].
     Version {
         /// The resource type.
         kind: Kind,
@@ -269,34 +278,36 @@ pub enum Precondition {
 /// One operation of a write set.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Write {
-    /// Creates or replaces a resource. Takes its unique values and releases those it held before, except what
-    /// its open intent claims. [`Conflict::UniqueTaken`] if another resource holds one of them.
+    /// Creates or replaces a resource. Takes its unique values and releases those it held before,
+    /// except what its open intent claims. [`Conflict::UniqueTaken`] if another resource holds one
+    /// of them.
     PutResource(Stored),
-    /// Removes a resource and releases its unique values, except what its open intent claims. Removing what
-    /// does not exist is no error: use [`Precondition::Version`] where it matters.
+    /// Removes a resource and releases its unique values, except what its open intent claims.
+    /// Removing what does not exist is no error: use [`Precondition::Version`] where it matters.
     DeleteResource {
         /// The resource type.
         kind: Kind,
         /// The resource.
         id: Uuid,
     },
-    /// Opens an intent and claims its unique values. [`Conflict::IntentOpen`] if the resource has an open
-    /// one, unless a [`Precondition::Intent`] of the set names that: then it is replaced, its claims with it.
+    /// Opens an intent and claims its unique values. [`Conflict::IntentOpen`] if the resource has
+    /// an open one, unless a [`Precondition::Intent`] of the set names that: then it is replaced,
+    /// its claims with it.
     OpenIntent(Intent),
-    /// Closes the open intent of a resource and releases the claims that the resource itself does not hold.
-    /// [`Conflict::IntentGone`] if none is open.
+    /// Closes the open intent of a resource and releases the claims that the resource itself does
+    /// not hold. [`Conflict::IntentGone`] if none is open.
     CloseIntent {
         /// The resource.
         resource: Uuid,
     },
     /// Appends to the log.
     Log(LogEntry),
-    /// Creates or replaces a token by its id. A revocation stays: it is kept even if this token carries none,
-    /// so that a write that was prepared before the revocation cannot undo it. [`Conflict::Exists`] if
-    /// another token, of whichever tenant, has the same hash.
+    /// Creates or replaces a token by its id. A revocation stays: it is kept even if this token
+    /// carries none, so that a write that was prepared before the revocation cannot undo it.
+    /// [`Conflict::Exists`] if another token, of whichever tenant, has the same hash.
     PutToken(Token),
-    /// Notes when a token was last used and leaves the rest alone; nothing happens if the token is gone or a
-    /// later use is on record.
+    /// Notes when a token was last used and leaves the rest alone; nothing happens if the token is
+    /// gone or a later use is on record.
     TouchToken {
         /// The token.
         id: Uuid,
@@ -326,18 +337,20 @@ pub enum CommitError {
     /// It contradicts what the store holds. Nothing was written.
     #[error(transparent)]
     Conflict(#[from] Conflict),
-    /// The store cannot take it now: its queue or the disk is full, it has failed, or it is closing.
+    /// The store cannot take it now: its queue or the disk is full, it has failed, or it is
+    /// closing.
     #[error("{message}")]
     Unavailable {
         /// What happened, in a sentence for the operator.
         message: String,
         /// When trying again can help.
         retry_after_ms: u64,
-        /// The write set may have reached the disk although it is not acknowledged: the store failed while it
-        /// was being committed. Otherwise nothing was written.
+        /// The write set may have reached the disk although it is not acknowledged: the store
+        /// failed while it was being committed. Otherwise nothing was written.
         in_doubt: bool,
     },
-    /// It can never be stored: too large, or malformed. A defect of the caller; trying again is no use.
+    /// It can never be stored: too large, or malformed. A defect of the caller; trying again is no
+    /// use.
     #[error("the write set cannot be stored: {0}")]
     Invalid(String),
 }
@@ -379,7 +392,8 @@ pub enum Conflict {
         /// The open intent's id.
         intent: Uuid,
     },
-    /// The attempt is not the open one any more: another attempt took over, or the outcome is known.
+    /// The attempt is not the open one any more: another attempt took over, or the outcome is
+    /// known.
     #[error("this attempt is not the open one of its resource any more")]
     IntentGone,
 }
@@ -398,7 +412,8 @@ pub enum StoreError {
     Invalid(String),
 }
 
-/// Why a store was not opened. Every message says what to do; nothing was created or repaired on the way.
+/// Why a store was not opened. Every message says what to do; nothing was created or repaired on
+/// the way.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The location names no store that this program has.
@@ -429,7 +444,8 @@ pub enum OpenError {
     },
     /// A newer gateway wrote the store.
     #[error(
-        "the store has format {found}, which this gateway cannot read (it knows up to {known}); start the newer gateway that wrote it (format written by version {created_by})"
+        "the store has format {found}, and this gateway knows only those up to {known}; \
+         start the newer gateway that wrote it (version {created_by} or later)"
     )]
     NewerFormat {
         /// The least format that a reader has to know.
@@ -450,16 +466,17 @@ pub enum OpenError {
 }
 
 /// What an operator does about a store that has lost data, unless a message knows better.
-const ADVICE: &str = "Stop here and keep a copy of the folder. Then restore the whole folder from the last \
-    backup. Without a backup, move the folder away: the gateway then starts with an empty store, needs new \
-    tokens, and finds existing accounts again by matching";
+const ADVICE: &str = "Stop here and keep a copy of the folder. Then restore the whole folder \
+    from the last backup. Without a backup, move the folder away: the gateway then starts with an \
+    empty store, needs new tokens, and finds existing accounts again by matching";
 
-/// Limits of a store. Every one has a default that suits one process with a few thousand busy tenants.
+/// Limits of a store. Every one has a default that suits one process with a few thousand busy
+/// tenants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StoreLimits {
-    /// Memory meant for the store. sled is given an eighth as its cache: it was measured to take eight times
-    /// what it is given.
+    /// Memory meant for the store. sled is given an eighth as its cache: it was measured to take
+    /// eight times what it is given.
     pub memory_bytes: u64,
     /// Write sets that may wait for the commit thread. More are answered with "try again".
     pub queue_max: usize,
@@ -469,7 +486,8 @@ pub struct StoreLimits {
     pub batch_max: usize,
     /// Bytes that share one flush; also the largest write set that is taken.
     pub batch_bytes_max: usize,
-    /// Free space on the volume below which nothing is written any more: sled does not survive a full disk.
+    /// Free space on the volume below which nothing is written any more. A refused write
+    /// recovers by itself; one that fails half-way ends the process.
     pub disk_free_bytes_min: u64,
 }
 
@@ -511,8 +529,9 @@ impl StoreLimits {
 
 /// Opens the store at a location: `sled:DIR`, or `memory:` for one that forgets everything at exit.
 ///
-/// A store that does not exist is created. One that exists is opened only if everything that was acknowledged
-/// can be there: see `store/sled.rs`. Blocks, for sled about ten seconds per million users.
+/// A store that does not exist is created. One that exists is opened only if everything that was
+/// acknowledged can be there: see `store/sled.rs`. Blocks, for sled about ten seconds per million
+/// users.
 ///
 /// # Errors
 /// [`OpenError`], whose message is meant for the operator as it is.

@@ -5,9 +5,13 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-/// Starts logging. `GATEWAY_LOG` sets the level as `tracing` filters do, `info` by default.
+/// What is logged unless `GATEWAY_LOG` says otherwise.
+const DEFAULT_FILTER: &str = "info,actix_server=warn";
+
+/// Starts logging. `GATEWAY_LOG` sets levels as `tracing` filters do: `debug`, `warn,gateway=info`.
 pub fn start() {
-    let filter = EnvFilter::try_from_env("GATEWAY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter =
+        EnvFilter::try_from_env("GATEWAY_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

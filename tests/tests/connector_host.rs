@@ -15,7 +15,9 @@ use gateway::connector::component::with_manifest;
 use gateway::connector::{
     Account, Call, CallError, Connector, ConnectorHost, ConnectorLimits, ErrorKind, Lent, Reply,
 };
-use gateway::egress::{EgressError, Outbound, Request, Response};
+use gateway::egress::{
+    Egress, EgressError, EgressLimits, EgressPolicy, Outbound, Request, Response,
+};
 use serde_json::{Value, json};
 use wasm_encoder::{
     ComponentBuilder, ComponentExportKind, ComponentTypeRef, ComponentValType, InstanceType,
@@ -257,6 +259,40 @@ async fn the_vendors_answer_decides_the_kind_of_error() {
 }
 
 #[tokio::test]
+async fn only_granted_hosts_are_within_reach() {
+    let connector = hostile(&limits());
+    let settings = json!({"base_url": "https://vendor.example/api"});
+    let settings = settings.as_object().unwrap();
+    let policy = EgressPolicy {
+        origins: connector.manifest().granted_origins(settings).unwrap(),
+        allow_private: Vec::new(),
+        credential: None,
+    };
+    let egress: Arc<dyn Outbound> =
+        Arc::new(Egress::new(policy, &EgressLimits::default()).unwrap());
+    let check = async |behaviour: &str, expected: &str| {
+        let lent = Lent {
+            outbound: egress.clone(),
+            ..lent(behaviour, &willing(0))
+        };
+        let desired = USER.to_owned();
+        let error = connector
+            .call(Call::Create { desired }, lent)
+            .await
+            .unwrap_err();
+        let CallError::Refused(error) = error else {
+            panic!("{behaviour}: {error:?}");
+        };
+        assert_eq!(error.kind, ErrorKind::Forbidden, "{behaviour}: {error}");
+        assert!(error.message.contains(expected), "{behaviour}: {error}");
+    };
+    check("call elsewhere", "elsewhere.example").await;
+    check("call the metadata service", "169.254.169.254").await;
+    check("call a neighbour's port", "vendor.example:8443").await;
+    check("bring a credential", "authorization").await;
+}
+
+#[tokio::test]
 async fn waiting_for_the_vendor_is_no_cpu_time() {
     let limits = ConnectorLimits {
         cpu_ms: 20,
@@ -332,6 +368,18 @@ async fn calls_run_side_by_side() {
         assert!(task.await.unwrap().is_ok());
     }
     assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn without_room_for_a_pool_calls_still_work() {
+    let limits = ConnectorLimits {
+        concurrent_calls_max: 100_000,
+        ..limits()
+    };
+    let connector = hostile(&limits);
+    assert_healthy(&connector).await;
+    let error = create(&connector, "hoard", &willing(0)).await;
+    assert_eq!(error, Err(CallError::MemoryExhausted));
 }
 
 /// Collects what the gateway logs on this thread.
@@ -453,9 +501,9 @@ fn what_is_no_connector_is_refused_with_its_cure() {
     };
     let sound = std::fs::read(&HOSTILE.path).unwrap();
     let with = |component| with_manifest(component, MANIFEST);
-    check(b"", &["no whole WebAssembly file"]);
-    check(b"junk", &["no whole WebAssembly file"]);
-    check(&sound[..sound.len() / 2], &["no whole WebAssembly file"]);
+    check(b"", &["no WebAssembly file"]);
+    check(b"junk", &["no WebAssembly file"]);
+    check(&sound[..sound.len() / 2], &["damaged"]);
     check(
         &component(&[], true),
         &["carries no manifest", "gateway connector build"],
@@ -524,6 +572,19 @@ fn the_built_file_is_the_whole_connector() {
     let connector = hostile(&limits());
     assert_eq!(connector.digest(), HOSTILE.digest);
     assert_eq!(connector.manifest().name, "hostile");
+}
+
+#[tokio::test]
+async fn a_core_module_is_accepted_too() {
+    // What the compiler made, before the build turned it into a component.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/hostile");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root, PathBuf::from);
+    LazyLock::force(&HOSTILE);
+    let module = std::fs::read(target.join("wasm32-unknown-unknown/release/hostile.wasm")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(folder.path(), &with_manifest(module, MANIFEST));
+    let host = ConnectorHost::new(&limits(), None).unwrap();
+    assert_healthy(&host.load(&path).unwrap()).await;
 }
 
 /// The cached entry of the only connector in a cache folder.

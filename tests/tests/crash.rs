@@ -147,6 +147,7 @@ impl Client {
     async fn create(&mut self, n: usize) -> Result<(), String> {
         let mut person: Person = people(1).remove(0);
         person.given = format!("c{}n{n}", self.number);
+        person.employee_number = person.given.clone();
         let body = person.as_scim();
         let name = person.user_name();
         let id = loop {

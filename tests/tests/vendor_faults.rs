@@ -17,6 +17,8 @@ fn corridor(dir: &std::path::Path, tables: &str) -> Corridor {
 fn person(given: &str) -> Person {
     let mut person = people(1).remove(0);
     person.given = given.to_owned();
+    // Also the externalId, which is the tenant's to use once.
+    person.employee_number = given.to_owned();
     person
 }
 
@@ -24,7 +26,7 @@ fn person(given: &str) -> Person {
 async fn a_write_that_the_vendor_has_not_seen_fails_with_retry_after_and_succeeds_when_repeated() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let corridor = corridor(dir.path(), "[gateway.limits.egress]\nrequest_ms = 500\n");
-    let cases = [
+    let faults = [
         ("hang", Fault::Hang, 503),
         ("drop", Fault::Drop, 503),
         ("status500", Fault::Status(500), 503),
@@ -33,7 +35,7 @@ async fn a_write_that_the_vendor_has_not_seen_fails_with_retry_after_and_succeed
         ("status429", Fault::Status(429), 429),
         ("junk", Fault::Junk, 500),
     ];
-    for (name, fault, status) in cases {
+    for (name, fault, status) in faults.clone() {
         let body = person(name).as_scim();
         // Each request of the operation meets the fault, the lookup that settles it included.
         corridor.vendor.fail_next(10, fault, When::Before);
@@ -54,7 +56,7 @@ async fn a_write_that_the_vendor_has_not_seen_fails_with_retry_after_and_succeed
         let read = corridor.entra.read(&id).await.expect("a user");
         assert_eq!(read["userName"], body["userName"], "{name}");
     }
-    assert_eq!(corridor.vendor.users().len(), cases.len());
+    assert_eq!(corridor.vendor.users().len(), faults.len());
 }
 
 #[tokio::test]

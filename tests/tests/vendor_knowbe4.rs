@@ -43,12 +43,17 @@ fn plant(simulator: &Simulator, email: &str) -> i32 {
     simulator.plant(user).unwrap()
 }
 
+/// A proxy that the machine has set must not get between.
+fn client() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
 fn post(
     simulator: &Simulator,
     key: &str,
     body: impl Into<reqwest::Body>,
 ) -> reqwest::RequestBuilder {
-    reqwest::Client::new()
+    client()
         .post(format!("{}/graphql", simulator.url()))
         .bearer_auth(key)
         .header("content-type", "application/json")
@@ -309,9 +314,8 @@ async fn keys_scopes_and_paths() {
     assert_eq!(status(API_KEY, BY_EMAIL, lookup.clone()).await, 401);
     simulator.switch(|switches| switches.subscribed = false);
     assert_eq!(status("rotated", BY_EMAIL, lookup).await, 403);
-    let elsewhere = reqwest::get(format!("{}/graphql", simulator.url()))
-        .await
-        .unwrap();
+    let url = format!("{}/graphql", simulator.url());
+    let elsewhere = client().get(url).send().await.unwrap();
     assert_eq!(elsewhere.status(), 404);
 }
 
@@ -347,22 +351,22 @@ async fn faults_come_as_promised_and_only_so_often() {
     let simulator = instant();
     let id = plant(&simulator, "ann@example.com");
     for status in [429, 500, 502, 504] {
-        simulator.fail_next(1, Fault::Status(status), When::BeforeApplying);
+        simulator.fail_next(1, Fault::Status(status), When::Before);
         assert_eq!(send(&simulator, BY_EMAIL, json!({})).await.status(), status);
     }
-    for fault in [Fault::JunkBody, Fault::Html] {
-        simulator.fail_next(1, fault, When::BeforeApplying);
+    for fault in [Fault::Junk, Fault::Html] {
+        simulator.fail_next(1, fault, When::Before);
         let answer = send(&simulator, BY_EMAIL, json!({})).await;
         assert_eq!(answer.status(), 200);
         assert!(answer.json::<Value>().await.is_err());
     }
     let message = "Something went wrong".to_owned();
-    simulator.fail_next(1, Fault::TopLevelError(message), When::BeforeApplying);
+    simulator.fail_next(1, Fault::TopLevelError(message), When::Before);
     let answer = ask(&simulator, BY_EMAIL, json!({})).await;
     assert_eq!(answer["errors"][0]["message"], "Something went wrong");
 
     let archive = json!({"query": ARCHIVE, "variables": {"ids": [id]}}).to_string();
-    for (when, archived) in [(When::BeforeApplying, false), (When::AfterApplying, true)] {
+    for (when, archived) in [(When::Before, false), (When::After, true)] {
         simulator.fail_next_of("userArchive", 1, Fault::Drop, when);
         assert_eq!(send(&simulator, BY_EMAIL, json!({})).await.status(), 200);
         let cut = post(&simulator, API_KEY, archive.clone()).send().await;
@@ -384,7 +388,7 @@ async fn faults_come_as_promised_and_only_so_often() {
 #[actix_web::test]
 async fn a_request_that_hangs_is_logged_and_ends_with_the_simulator() {
     let simulator = instant();
-    simulator.fail_next(1, Fault::Hang, When::AfterApplying);
+    simulator.fail_next(1, Fault::Hang, When::After);
     let body = json!({"query": CREATE, "variables": {"email": "a@example.com", "firstName": "A"}});
     let hanging = actix_web::rt::spawn(post(&simulator, API_KEY, body.to_string()).send());
     simulator.requests_reached(1).await;
@@ -417,4 +421,25 @@ async fn archived_accounts_can_be_closed_to_edits() {
     let answer = errors(ask(&simulator, EDIT, edit).await);
     assert_eq!(answer[0]["reason"], "archived");
     assert_eq!(answer[0]["recordId"], id);
+}
+
+#[actix_web::test]
+async fn addresses_can_be_made_not_unique() {
+    let simulator = instant();
+    simulator.switch(|switches| switches.unique_addresses = false);
+    let create = json!({"email": "ann@example.com", "firstName": "Ann"});
+    for _ in 0..2 {
+        let answer = ask(&simulator, CREATE, create.clone()).await;
+        assert_eq!(answer["data"]["userCreate"]["errors"], json!([]));
+    }
+    let [older, newer] = <[User; 2]>::try_from(simulator.users()).unwrap();
+    let found = || simulator.user_by_email("ann@example.com").unwrap().id;
+    assert_eq!(found(), older.id);
+    let edit = json!({"id": older.id, "attributes": {"email": "else@example.com"}});
+    ask(&simulator, EDIT, edit).await;
+    assert_eq!(found(), newer.id);
+    assert_eq!(
+        simulator.user_by_email("else@example.com").unwrap().id,
+        older.id
+    );
 }

@@ -102,10 +102,7 @@ impl Vendor {
         let answer = answer
             .error_for_status()
             .map_err(|error| self.explain(error))?;
-        // A body that is no JSON is a proxy's page or broke off: the vendor's trouble. JSON of
-        // another shape than documented is what this connector cannot read.
-        let kind = ErrorKind::Unavailable;
-        let mut answer: Value = answer.json().map_err(|error| Error { kind, ..error })?;
+        let mut answer: Value = answer.json()?;
         let ran = answer.get("data").is_some();
         if let Some(error) = answer["errors"].get(0) {
             return Err(failed(field, error, ran, &variables));

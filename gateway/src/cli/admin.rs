@@ -83,3 +83,16 @@ impl AdminClient {
         }
     }
 }
+
+/// Refuses a tenant that is not configured, and names those that are.
+pub(super) fn known(settings: &Settings, tenant: &str) -> Result<(), Failure> {
+    if settings.tenants.contains_key(tenant) {
+        return Ok(());
+    }
+    let names: Vec<&str> = settings.tenants.keys().map(String::as_str).collect();
+    let names = match names.is_empty() {
+        true => "none".to_owned(),
+        false => names.join(", "),
+    };
+    Err(format!("no tenant \"{tenant}\" is configured; there are: {names}").into())
+}

@@ -14,14 +14,23 @@ pub(super) fn run(config: &Path, output: Output) -> Result<(), Failure> {
     let settings = Settings::load(config)?;
     let host = ConnectorHost::new(&settings.gateway.limits.connector, None)?;
     let tenants = Tenants::assemble(&settings, &host)?.all();
+    let warnings = &settings.warnings;
     match output {
-        Output::Json => println!("{}", json!({ "ok": true, "tenants": tenants.len() })),
-        Output::Table => println!(
-            "{}: ok, {} tenant{}",
-            config.display(),
-            tenants.len(),
-            if tenants.len() == 1 { "" } else { "s" }
+        Output::Json => println!(
+            "{}",
+            json!({ "ok": true, "tenants": tenants.len(), "warnings": warnings })
         ),
+        Output::Table => {
+            if !warnings.is_empty() {
+                eprintln!("Doubtful, but not wrong:\n{warnings}");
+            }
+            println!(
+                "{}: ok, {} tenant{}",
+                config.display(),
+                tenants.len(),
+                if tenants.len() == 1 { "" } else { "s" }
+            );
+        }
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use clap::Args;
 use reqwest::Method;
 use serde_json::json;
 
-use super::admin::Gateway;
+use super::admin::{Gateway, known};
 use super::{Failure, Output};
 use crate::settings::Settings;
 use crate::store::LogEntry;
@@ -26,6 +26,7 @@ pub(super) async fn run(
     output: Output,
 ) -> Result<(), Failure> {
     let tenant = &args.tenant;
+    known(settings, tenant)?;
     let entries: Vec<LogEntry> = match Gateway::find(settings).await? {
         Gateway::Running(client) => {
             let path = format!("tenants/{tenant}/log?limit={}", args.limit);

@@ -27,6 +27,9 @@ pub(super) const ADMIN_TOKEN_FILE: &str = "admin-token";
 /// Serves until SIGINT, SIGTERM or the store's failure.
 pub(super) async fn run(settings: Settings) -> Result<(), Failure> {
     telemetry::start();
+    for warning in settings.warnings.iter() {
+        tracing::warn!("{warning}");
+    }
     let gateway = &settings.gateway;
     let data = gateway.store.data_dir();
 

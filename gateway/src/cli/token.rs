@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::admin::Gateway;
+use super::admin::{Gateway, known};
 use super::{Failure, Output};
 use crate::auth;
 use crate::http::{TokenRequest, TokenView};
@@ -77,18 +77,6 @@ pub(super) async fn run(
             print(&[revoked], output)
         }
     }
-}
-
-fn known(settings: &Settings, tenant: &str) -> Result<(), Failure> {
-    if settings.tenants.contains_key(tenant) {
-        return Ok(());
-    }
-    let names: Vec<&str> = settings.tenants.keys().map(String::as_str).collect();
-    let names = match names.is_empty() {
-        true => "none".to_owned(),
-        false => names.join(", "),
-    };
-    Err(format!("no tenant \"{tenant}\" is configured; there are: {names}").into())
 }
 
 async fn issue(

@@ -135,6 +135,8 @@ fn compile(folder: &Path, toolchain: &Toolchain) -> Result<PathBuf, BuildError> 
         folder: folder.to_owned(),
         reason,
     };
+    let own_manifest = folder.join("Cargo.toml").canonicalize();
+    let own_manifest = own_manifest.map_err(|error| fail(error.to_string()))?;
     let mut command = toolchain.cargo_build(folder);
     command.args(["--release", "--lib"]);
     command.arg("--message-format=json-render-diagnostics");
@@ -148,8 +150,6 @@ fn compile(folder: &Path, toolchain: &Toolchain) -> Result<PathBuf, BuildError> 
         .spawn()
         .map_err(|error| fail(format!("cargo does not start: {error}; install Rust")))?;
 
-    let own_manifest = folder.join("Cargo.toml").canonicalize();
-    let own_manifest = own_manifest.map_err(|error| fail(error.to_string()))?;
     let mut module = None;
     for line in cargo
         .stdout

@@ -5,9 +5,10 @@
 //! written are not used, and each entry's digest stands beside it, which catches damage. A bad
 //! entry costs a compilation, never a failure.
 
-use std::fs::{self, DirBuilder, Metadata};
+use std::fs::{self, DirBuilder, Metadata, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -120,7 +121,7 @@ fn is_private(found: &Metadata, owner: u32) -> bool {
 /// The user that this process's files belong to, seen from a file that it makes.
 fn effective_user(folder: &Path) -> std::io::Result<u32> {
     let probe = folder.join(temporary_name("probe"));
-    fs::write(&probe, b"")?;
+    write_own(&probe, b"")?;
     let owner = fs::metadata(&probe).map(|found| found.uid());
     fs::remove_file(&probe)?;
     owner
@@ -130,9 +131,16 @@ fn effective_user(folder: &Path) -> std::io::Result<u32> {
 fn replace(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(temporary_name(&name));
-    fs::write(&temporary, content)
+    write_own(&temporary, content)
         .and_then(|()| fs::rename(&temporary, path))
         .inspect_err(|_| _ = fs::remove_file(&temporary))
+}
+
+/// Writes a new file that is this user's alone, whatever the umask says.
+fn write_own(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    options.open(path)?.write_all(content)
 }
 
 /// A file name that no other writer uses, in this process or in another.

@@ -31,6 +31,9 @@ impl Anatomy {
     /// # Errors
     /// If the bytes are no WebAssembly, or not all of it.
     pub fn read(bytes: &[u8]) -> Result<Anatomy, String> {
+        if !bytes.starts_with(b"\0asm") {
+            return Err("this is no WebAssembly file".to_owned());
+        }
         let mut anatomy = Anatomy {
             is_component: Parser::is_component(bytes),
             imports: Vec::new(),
@@ -38,8 +41,7 @@ impl Anatomy {
         };
         anatomy
             .walk(bytes)
-            .map_err(|error| format!("this is no whole WebAssembly file: {error}"))?;
-        anatomy.imports.dedup();
+            .map_err(|error| format!("this WebAssembly file is damaged: {error}"))?;
         Ok(anatomy)
     }
 
@@ -52,7 +54,7 @@ impl Anatomy {
                 _ if depth > 0 => {}
                 Payload::ComponentImportSection(section) => {
                     for import in section {
-                        self.imports.push(import?.name.name.to_owned());
+                        self.imported(import?.name.name);
                     }
                 }
                 Payload::ComponentExportSection(section) => {
@@ -62,7 +64,7 @@ impl Anatomy {
                 }
                 Payload::ImportSection(section) => {
                     for import in section.into_imports() {
-                        self.imports.push(import?.module.to_owned());
+                        self.imported(import?.module);
                     }
                 }
                 Payload::ExportSection(section) => {
@@ -74,6 +76,12 @@ impl Anatomy {
             }
         }
         Ok(())
+    }
+
+    fn imported(&mut self, name: &str) {
+        if !self.imports.iter().any(|known| known == name) {
+            self.imports.push(name.to_owned());
+        }
     }
 
     /// Checks that it imports no more than the contract gives and, if it is a component, exports

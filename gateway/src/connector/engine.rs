@@ -43,7 +43,7 @@ pub(super) fn start(limits: &ConnectorLimits) -> Result<Engine, HostError> {
         tracing::warn!(
             %error,
             "no room for a pool of connector instances; each call allocates its own, which is \
-             slower. Raise the limit on address space or lower limits.connector.concurrent_calls_max"
+             slower. Raise the limit on address space or lower gateway.limits.connector.concurrent_calls_max"
         );
         Engine::new(&config())
     });

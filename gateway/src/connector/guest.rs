@@ -192,7 +192,7 @@ impl Drop for LogBook {
                 tenant.id = self.tenant,
                 connector.id = &*self.connector,
                 operation.id = self.operation_id,
-                "the connector wrote {} log lines more than limits.connector.log_lines_max; dropped",
+                "the connector wrote {} log lines more than gateway.limits.connector.log_lines_max; dropped",
                 self.dropped
             );
         }

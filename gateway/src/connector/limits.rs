@@ -22,7 +22,8 @@ pub struct ConnectorLimits {
     pub log_line_bytes_max: usize,
     /// What one call may return, bytes over all its accounts.
     pub result_bytes_max: usize,
-    /// Calls under way at once in this process; one more is refused as busy.
+    /// Calls under way at once in this process; one more is refused as busy. Each takes about six
+    /// mappings of memory, so beyond 10 000 the kernel's `vm.max_map_count` has to be raised first.
     pub concurrent_calls_max: u32,
     /// Size of a connector's file, bytes.
     pub component_bytes_max: u64,
@@ -40,6 +41,28 @@ impl Default for ConnectorLimits {
             result_bytes_max: 1 << 20,
             concurrent_calls_max: 256,
             component_bytes_max: 32 << 20,
+        }
+    }
+}
+
+impl ConnectorLimits {
+    /// The first limit that would let no call succeed: its key and what is wrong with it.
+    ///
+    /// # Errors
+    /// If a limit is 0 where 0 makes no sense.
+    pub fn check(&self) -> Result<(), (&'static str, String)> {
+        let least = [
+            ("cpu_ms", u64::from(self.cpu_ms)),
+            ("wall_ms", u64::from(self.wall_ms)),
+            ("memory_bytes_max", self.memory_bytes_max as u64),
+            ("http_requests_max", u64::from(self.http_requests_max)),
+            ("result_bytes_max", self.result_bytes_max as u64),
+            ("concurrent_calls_max", u64::from(self.concurrent_calls_max)),
+            ("component_bytes_max", self.component_bytes_max),
+        ];
+        match least.iter().find(|(_, value)| *value == 0) {
+            Some((key, _)) => Err((key, "0 would let no call succeed; at least 1".to_owned())),
+            None => Ok(()),
         }
     }
 }
@@ -89,5 +112,31 @@ impl ResourceLimiter for MemoryMeter {
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         Ok(desired <= TABLE_ELEMENTS_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_counted_over_all_of_an_instances_memories() {
+        let mut meter = MemoryMeter::new(100);
+        let mut grow = |from, to| meter.memory_growing(from, to, None).unwrap();
+        assert!(grow(0, 60));
+        assert!(grow(0, 30), "a second memory");
+        assert!(!grow(30, 41));
+        assert!(grow(30, 40));
+        assert!(meter.was_refused);
+    }
+
+    #[test]
+    fn a_limit_that_lets_no_call_succeed_is_found() {
+        assert_eq!(ConnectorLimits::default().check(), Ok(()));
+        let limits = ConnectorLimits {
+            wall_ms: 0,
+            ..ConnectorLimits::default()
+        };
+        assert_eq!(limits.check().unwrap_err().0, "wall_ms");
     }
 }

@@ -42,20 +42,20 @@ pub enum CallError {
     Refused(ConnectorError),
     /// The connector failed with a trap: a panic, an exhausted stack, a bad access. The vendor may
     /// have acted.
-    #[error("the connector failed: {0}; its author finds the place with `cargo test`")]
+    #[error("the connector failed: {0}; report it to the connector's author")]
     Trapped(String),
     /// It computed for longer than `cpu_ms`. The vendor may have acted.
-    #[error("the connector used up its CPU time (limits.connector.cpu_ms)")]
+    #[error("the connector used up its CPU time (gateway.limits.connector.cpu_ms)")]
     CpuExhausted,
     /// The call took longer than `wall_ms`. The vendor may have acted.
-    #[error("the connector did not come to an end in time (limits.connector.wall_ms)")]
+    #[error("the connector did not come to an end in time (gateway.limits.connector.wall_ms)")]
     DeadlineExceeded,
     /// It needed more than `memory_bytes_max`. The vendor may have acted.
-    #[error("the connector used up its memory (limits.connector.memory_bytes_max)")]
+    #[error("the connector used up its memory (gateway.limits.connector.memory_bytes_max)")]
     MemoryExhausted,
     /// All instances are in use; nothing was called. Try again.
     #[error(
-        "as many connector calls are under way as limits.connector.concurrent_calls_max allows"
+        "as many connector calls are under way as gateway.limits.connector.concurrent_calls_max allows"
     )]
     Busy,
     /// It broke the contract: a reply that is too large or not what it should be. The vendor may

@@ -27,6 +27,9 @@ pub struct AdminToken(pub SecretString);
 /// The routes of the admin listener.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
+        .app_data(web::JsonConfig::default().error_handler(|error, _| unreadable(&error)))
+        .app_data(web::PathConfig::default().error_handler(|error, _| unreadable(&error)))
+        .app_data(web::QueryConfig::default().error_handler(|error, _| unreadable(&error)))
         .route("/livez", web::get().to(async || "ok\n"))
         .route("/readyz", web::get().to(ready))
         .service(
@@ -207,6 +210,11 @@ fn known(services: &Services, tenant: &str) -> Result<(), Problem> {
             format!("no tenant \"{tenant}\" is configured"),
         )),
     }
+}
+
+/// A body, path or query that cannot be read.
+fn unreadable(error: &dyn std::fmt::Display) -> actix_web::Error {
+    Problem::new(StatusCode::BAD_REQUEST, error.to_string()).into()
 }
 
 /// An error of the admin API (RFC 9457).

@@ -7,8 +7,7 @@ use actix_web::web;
 use futures::StreamExt;
 
 use crate::scim::ScimError;
-
-use super::HttpLimits;
+use crate::settings::HttpLimits;
 
 /// Reads the whole body. Too large is 413, too slow 408, a broken connection 400.
 pub(super) async fn read(

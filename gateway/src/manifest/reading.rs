@@ -95,7 +95,7 @@ impl Reading {
     /// A text that must be there and must not be empty.
     fn text(&mut self, table: &Table, place: &str, key: &str) -> Option<String> {
         let text = self.optional_text(table, place, key);
-        if text.is_none() && !table.get(key).is_some_and(|value| !value.is_str()) {
+        if text.is_none() && table.get(key).is_none_or(Value::is_str) {
             self.problem(under(place, key), "is missing; add a text");
         }
         text
@@ -271,6 +271,7 @@ impl Reading {
             if !secrets.contains_key(&secret) {
                 let hint = alternatives(&secret, secrets.keys().map(String::as_str));
                 self.problem("auth.secret", format!("no secret \"{secret}\"{hint}"));
+                return None;
             }
             Some(AuthRecipe::Bearer { secret })
         });

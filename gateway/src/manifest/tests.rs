@@ -90,7 +90,11 @@ fn each_mistake_has_its_sentence() {
         "version = 1",
         "version: must be a text",
     );
-    check("version =", "versoin =", "did you mean \"version\"");
+    check(
+        "require_one_of",
+        "require_oneof",
+        "did you mean \"require_one_of\"",
+    );
     check(
         "contract = \"0.1\"",
         "contract = \"0.9\"",

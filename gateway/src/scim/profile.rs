@@ -186,6 +186,23 @@ fn required_paths(core: &Schema, paths: &[ProfilePath]) -> Vec<Path> {
     required
 }
 
+/// A sub-attribute that the RFC leaves to the service provider is the client's to write where the
+/// app takes it: `manager.displayName` (RFC 7643 section 4.3) is KnowBe4's `managerName`.
+fn open_sub_attribute(user: &mut ResourceType, path: &Path) {
+    let resolved = user.resolve(path);
+    let (Some(attribute), Some(sub)) = (resolved.attribute, resolved.sub) else {
+        return;
+    };
+    let (attribute, sub) = (attribute.name.clone(), sub.name.clone());
+    let schemas = std::iter::once(&mut user.schema).chain(&mut user.extensions);
+    schemas
+        .flat_map(|schema| &mut schema.attributes)
+        .filter(|row| row.name == attribute && row.mutability == Mutability::ReadWrite)
+        .flat_map(|row| &mut row.sub_attributes)
+        .filter(|row| row.name == sub)
+        .for_each(|row| row.mutability = Mutability::ReadWrite);
+}
+
 /// Checks one entry; an attribute of a vendor's extension joins the resource type.
 fn check_path(user: &mut ResourceType, entry: &PathSpec) -> Result<ProfilePath, String> {
     let path = parse_path(&entry.path, &ScimLimits::default()).map_err(|error| error.detail)?;
@@ -222,6 +239,7 @@ fn check_path(user: &mut ResourceType, entry: &PathSpec) -> Result<ProfilePath, 
         }
         (_, true) => {}
     }
+    open_sub_attribute(user, &path);
     let resolved = user.resolve(&path);
     let Some(attribute) = resolved.attribute else {
         return Err("no schema defines it.".to_owned());

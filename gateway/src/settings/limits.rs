@@ -1,15 +1,15 @@
 //! The tables `[gateway.limits.*]`: every limit of every room in one place for operators.
 //!
-//! Each table is the limits type of its room; this file only finds all mistakes in one pass, where
-//! serde stops at the first.
+//! Each table is the limits type of its room; this file finds all mistakes in one pass, where serde
+//! stops at the first. The limits of `http`, which is above this room, are defined here.
 
+use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Visitor};
 use serde_json::{Map, Value};
 
 use super::tree::{Reader, Table};
 use crate::connector::ConnectorLimits;
 use crate::egress::EgressLimits;
-use crate::http::HttpLimits;
 use crate::scim::ScimLimits;
 use crate::store::StoreLimits;
 
@@ -26,6 +26,37 @@ pub struct Limits {
     pub egress: EgressLimits,
     /// `[gateway.limits.store]`
     pub store: StoreLimits,
+}
+
+/// Limits of the SCIM listener. The table `[gateway.limits.http]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpLimits {
+    /// Largest request body, bytes. Beyond it: 413.
+    pub body_bytes_max: usize,
+    /// How long a client may take to send a body, milliseconds. Beyond it: 408.
+    pub body_deadline_ms: u64,
+    /// How long a client may take to send a request's head, milliseconds. Beyond it: 408.
+    pub head_deadline_ms: u64,
+    /// Open connections per worker; more wait in the listener's queue.
+    pub connections_per_worker_max: usize,
+    /// How long requests under way may still take when the gateway stops, seconds.
+    pub shutdown_s: u64,
+    /// Threads that serve SCIM traffic; 0 for one per core.
+    pub workers: usize,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 1024 * 1024,
+            body_deadline_ms: 15_000,
+            head_deadline_ms: 5_000,
+            connections_per_worker_max: 5_000,
+            shutdown_s: 30,
+            workers: 0,
+        }
+    }
 }
 
 pub(super) fn limits(mut table: Table, reader: &mut Reader<'_>) -> Limits {

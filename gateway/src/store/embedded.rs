@@ -1,12 +1,13 @@
 //! The embedded store: everything in one process, on an ordered map of bytes.
 //!
-//! `keys.rs` says where what is, `chunks.rs` cuts long records, `prepare.rs` and `apply.rs` have the rules of a commit,
-//! `queue.rs` and `commit.rs` make many commits share one flush. An [`Engine`] below does the bytes.
+//! `keys.rs` says where what is, `chunks.rs` cuts long records, `prepare.rs` and `apply.rs` have
+//! the rules of a commit, `queue.rs` and `commit.rs` make many commits share one flush. An
+//! [`Engine`] below does the bytes.
 //!
-//! Invariant: only the commit thread writes. Reads go straight to the engine, on the caller's thread: nearly
-//! all are answered from its cache within microseconds, less than handing them to a blocking pool costs, and a
-//! miss is one disk read. All that a single call returns comes from one state of the store. Absent: anything
-//! about files, which is the engine's.
+//! Invariant: only the commit thread writes. Reads go straight to the engine, on the caller's
+//! thread: nearly all are answered from its cache within microseconds, less than handing them to a
+//! blocking pool costs, and a miss is one disk read. All that a single call returns comes from one
+//! state of the store. Absent: anything about files, which is the engine's.
 
 mod apply;
 mod chunks;
@@ -52,16 +53,17 @@ pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
 /// An ordered map of bytes that can be written atomically and durably.
 ///
-/// One thread calls [`apply`](Engine::apply), [`sync`](Engine::sync) and [`rest`](Engine::rest), in this order;
-/// reads come from any thread, those of callers never during an `apply`. Values have at most [`VALUE_BYTES_MAX`] bytes. An
-/// error of any of the three is taken as final.
+/// One thread calls [`apply`](Engine::apply), [`sync`](Engine::sync) and [`rest`](Engine::rest), in
+/// this order; reads come from any thread, those of callers never during an `apply`. Values have at
+/// most [`VALUE_BYTES_MAX`] bytes. An error of any of the three, and a panic anywhere, is taken as
+/// final.
 pub trait Engine: Send + Sync + 'static {
     /// How messages call it: `sled:data`.
     fn location(&self) -> String;
 
-    /// Compares what the map says about itself with what the engine has kept elsewhere. Called once, before
-    /// anything is written; `None` if the map is empty. An engine that can lose what it acknowledged without
-    /// noticing refuses here.
+    /// Compares what the map says about itself with what the engine has kept elsewhere. Called
+    /// once, before anything is written; `None` if the map is empty. An engine that can lose what
+    /// it acknowledged without noticing refuses here.
     fn attest(&self, found: Option<Progress>) -> Result<(), OpenError>;
 
     /// The value of a key.
@@ -75,14 +77,16 @@ pub trait Engine: Send + Sync + 'static {
         visit: &mut Visit<'_>,
     ) -> Result<(), EngineError>;
 
-    /// Applies a batch, atomically also across a crash. Visible on return, durable only after `sync`.
+    /// Applies a batch, atomically also across a crash. Visible on return, durable only after
+    /// `sync`.
     fn apply(&self, batch: Batch) -> Result<(), EngineError>;
 
-    /// Makes everything that was applied durable. From here on, a map that is behind `progress` has lost data.
+    /// Makes everything that was applied durable. From here on, a map that is behind `progress` has
+    /// lost data.
     fn sync(&self, progress: Progress) -> Result<(), EngineError>;
 
-    /// Does what no acknowledgement waits for: after commits, then every second until it returns `true` (all
-    /// done), and with `last` before the end.
+    /// Does what no acknowledgement waits for: after commits, then every second until it returns
+    /// `true` (all done), and with `last` before the end.
     fn rest(&self, last: bool) -> Result<bool, EngineError> {
         let _ = last;
         Ok(true)
@@ -154,8 +158,8 @@ impl<E: Engine> Embedded<E> {
     /// Opens the store that the engine holds; creates one if the engine is new.
     ///
     /// # Errors
-    /// [`OpenError`] if the engine does not vouch for its content, or the content is of a newer format or of
-    /// something else than a gateway.
+    /// [`OpenError`] if the engine does not vouch for its content, or the content is of a newer
+    /// format or of something else than a gateway.
     pub fn open(engine: E, limits: &StoreLimits) -> Result<Embedded<E>, OpenError> {
         let progress = read_progress(&engine)?;
         engine.attest(progress)?;

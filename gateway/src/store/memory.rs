@@ -1,7 +1,8 @@
 //! The engine that forgets: an ordered map in memory.
 //!
-//! For tests, where it is the simplest thing that keeps the rules of [`Engine`], and for trying things out.
-//! Everything is gone at exit, so nothing is ever lost that was promised to be kept: it vouches for everything.
+//! For tests, where it is the simplest thing that keeps the rules of [`Engine`], and for trying
+//! things out. Everything is gone at exit, so nothing is ever lost that was promised to be kept: it
+//! vouches for everything.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -1,7 +1,7 @@
 //! What is kept: resources, intents, log entries, tokens, and the values that must be unique.
 //!
-//! Plain data; their JSON is what the embedded store writes and what a backup carries. Invariant: a new field
-//! has a default for records without it, or the format version goes up.
+//! Plain data; their JSON is what the embedded store writes and what a backup carries. Invariant: a
+//! new field has a default for records without it, or the format version goes up.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -25,8 +25,8 @@ pub struct UniqueKey {
     pub kind: Kind,
     /// The attribute, as the schema writes it: `userName`. No NUL, at most 255 bytes.
     pub attribute: String,
-    /// The value in the form in which it is compared: the caller has folded its case if the attribute is not
-    /// caseExact. Any length.
+    /// The value in the form in which it is compared: the caller has folded its case if the
+    /// attribute is not caseExact. Any length.
     pub value: String,
 }
 
@@ -45,9 +45,11 @@ pub struct Stored {
     pub modified: Timestamp,
     /// The vendor's key: the other half of the link.
     pub uid: Option<String>,
-    /// The unique values that the resource holds. [`Write::PutResource`](super::Write::PutResource) takes these and releases the others.
+    /// The unique values that the resource holds. [`Write::PutResource`](super::Write::PutResource)
+    /// takes these and releases the others.
     pub unique: Vec<UniqueKey>,
-    /// The place in creation order, given by the store at the first put; a put ignores what it says here.
+    /// The place in creation order, given by the store at the first put; a put ignores what it says
+    /// here.
     #[serde(skip)]
     pub position: u64,
     /// The attributes, opaque to the store. Comes back with the keys in the same order.
@@ -68,8 +70,8 @@ pub enum Operation {
 
 /// What we are about to ask of the vendor, durable before the vendor hears of it.
 ///
-/// At most one is open per resource. While it is open its claims are taken, so a second create of the same
-/// userName is refused before it reaches the vendor.
+/// At most one is open per resource. While it is open its claims are taken, so a second create of
+/// the same userName is refused before it reaches the vendor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Intent {
     /// The operation id, a version 7 UUID. It stays the same over all attempts.
@@ -90,7 +92,8 @@ pub struct Intent {
     pub base_version: Option<u64>,
     /// The unique values that the resource will hold afterwards.
     pub claims: Vec<UniqueKey>,
-    /// Counts the attempts, from 1. Fences: an attempt that was superseded cannot commit its outcome.
+    /// Counts the attempts, from 1. Fences: an attempt that was superseded cannot commit its
+    /// outcome.
     pub attempt: u32,
     /// When this attempt was opened.
     pub opened: Timestamp,

@@ -1,26 +1,30 @@
 //! The sled engine: 0.34.7, with everything around it that it needs to be durable.
 //!
-//! sled's own `flush` calls `sync_file_range`, which is no promise of the disk's: in simulated power cuts every
-//! acknowledged write was gone, mostly by sled opening *empty*, silently. With the rules below it lost none of
-//! 1.17 million. Invariant: a store that cannot hold all that was acknowledged is refused, with what happened
-//! and what to do; it is never created anew over an old one, and nothing in its folder is touched before that is
-//! clear, save what rule 3 says. Absent: values above 4 KiB, more than one tree, transactions, compaction (sled
-//! does not shrink; copying into a new store is the way).
+//! sled's own `flush` calls `sync_file_range`, which is no promise of the disk's: in simulated
+//! power cuts every acknowledged write was gone, mostly by sled opening *empty*, silently. With the
+//! rules below it lost none of 1.17 million. Invariant: a store that cannot hold all that was
+//! acknowledged is refused, with what happened and what to do; it is never created anew over an old
+//! one, and nothing in its folder is touched before that is clear, save what rule 3 says. Absent:
+//! values above 4 KiB, more than one tree, transactions, compaction (sled does not shrink; copying
+//! into a new store is the way).
 //!
 //! The rules, in the order in which they are met:
 //!
 //! 1. One process per folder, held by our own lock before any file is looked at.
 //! 2. The folder has `sled/` for sled's files and, next to it, the high-water mark (`mark.rs`).
-//! 3. Left-over `snap.*.generating` files are removed: sled takes a half-written one for its newest snapshot and
-//!    then never opens again. The old snapshot is only removed after the rename, so nothing is lost by it.
+//! 3. Left-over `snap.*.generating` files are removed: sled takes a half-written one for its newest
+//!    snapshot and then never opens again. The old snapshot is only removed after the rename, so
+//!    nothing is lost by it.
 //! 4. `blobs/` must be empty: sled never syncs blob files. Values of at most 4 KiB never get there.
 //! 5. sled opens in a thread of its own, and a panic there becomes an error.
 //! 6. `conf`, `db`, their folder and its parents are synced before the first commit: sled does not.
 //! 7. The mark is compared: behind it, or empty, or without a mark, means refused.
-//! 8. A commit is one `apply_batch` on one tree, then `flush`, then `fdatasync` of `db`, then the mark; only then
-//!    is it acknowledged.
-//! 9. The cache gets an eighth of the memory meant for the store: sled was measured to take eight times its cache.
-//! 10. Below a floor of free space nothing is written (`embedded/commit.rs`): sled does not survive a full disk.
+//! 8. A commit is one `apply_batch` on one tree, then `flush`, then `fdatasync` of `db`, then the
+//!    mark; only then is it acknowledged.
+//! 9. The cache gets an eighth of the memory meant for the store: sled was measured to take eight
+//!    times its cache.
+//! 10. Below a floor of free space nothing is written (`embedded/commit.rs`): what sled does on a
+//!     full disk, nobody has measured.
 
 mod mark;
 
@@ -42,12 +46,14 @@ const LOCK: &str = "lock";
 /// sled's own folder in the store's folder.
 const FILES: &str = "sled";
 
-/// sled's flusher thread. Our commits flush by themselves; this thread is the only place where sled 0.34.7 frees
-/// segments (`PageCache::attempt_gc` has no other caller), so without it the file grows for ever. It runs at
-/// sled's default interval, the one that the crash measurements were made with.
+/// sled's flusher thread. Our commits flush by themselves; this thread is the only place where sled
+/// 0.34.7 frees segments (`PageCache::attempt_gc` has no other caller), so without it the file
+/// grows for ever. It runs at sled's default interval, the one that the crash measurements were
+/// made with.
 const FLUSH_EVERY_MS: u64 = 500;
 
-/// How long a lock of sled's that this process still holds may take to go: its threads outlive the handle a bit.
+/// How long a lock of sled's that this process still holds may take to go: its threads outlive the
+/// handle a bit.
 const OWN_LOCK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A sled database, hardened.
@@ -124,16 +130,16 @@ impl Engine for Sled {
             }
             (Some(progress), Found::Absent) => {
                 return Err(self.refused(format!(
-                    "its high-water mark {} is missing, so nobody can tell whether the {} writes in it \
-                     are all that were acknowledged",
+                    "its high-water mark {} is missing, so nobody can tell whether the \
+                     {} writes in it are all that were acknowledged",
                     mark_path.display(),
                     progress.seq
                 )));
             }
             (Some(progress), Found::Damaged) => {
                 return Err(self.refused(format!(
-                    "its high-water mark {} is damaged, so nobody can tell whether the {} writes in it \
-                     are all that were acknowledged",
+                    "its high-water mark {} is damaged, so nobody can tell whether the \
+                     {} writes in it are all that were acknowledged",
                     mark_path.display(),
                     progress.seq
                 )));
@@ -243,7 +249,10 @@ impl Engine for Sled {
 }
 
 fn failed(error: ::sled::Error) -> EngineError {
-    EngineError::Io(format!("sled: {error}"))
+    match error {
+        ::sled::Error::Corruption { .. } => EngineError::Damaged(format!("sled: {error}")),
+        error => EngineError::Io(format!("sled: {error}")),
+    }
 }
 
 fn mark_failed(error: io::Error) -> EngineError {
@@ -312,7 +321,8 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// Part of rule 7: where a mark says that there was a store, sled must not get the chance to create one.
+/// Part of rule 7: where a mark says that there was a store, sled must not get the chance to create
+/// one.
 fn check_present(dir: &Path, files: &Path, mark: &Found) -> Result<(), OpenError> {
     let db = files.join("db");
     let db_bytes = match fs::metadata(&db) {
@@ -381,8 +391,8 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>, OpenError> {
         .collect()
 }
 
-/// Rule 5. A thread, because a panic of sled's must not unwind through ours with its locks held; what it prints
-/// goes to standard error.
+/// Rule 5. A thread, because a panic of sled's must not unwind through ours with its locks held;
+/// what it prints goes to standard error.
 fn open_tree(dir: &Path, files: &Path, limits: &StoreLimits) -> Result<::sled::Db, OpenError> {
     let config = ::sled::Config::new()
         .path(files)
@@ -420,7 +430,8 @@ fn open_tree(dir: &Path, files: &Path, limits: &StoreLimits) -> Result<::sled::D
     }
 }
 
-/// We hold the folder's lock, so whoever still holds sled's is a thread of an earlier handle of this process.
+/// We hold the folder's lock, so whoever still holds sled's is a thread of an earlier handle of
+/// this process.
 fn is_own_lock(error: &::sled::Error) -> bool {
     matches!(error, ::sled::Error::Io(io) if io.to_string().contains("could not acquire lock"))
 }

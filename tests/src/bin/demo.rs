@@ -14,6 +14,7 @@ use gateway_tests::entra::Entra;
 use gateway_tests::vendors::knowbe4::API_KEY;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 const PEOPLE: usize = 20;
 
@@ -50,6 +51,8 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: &Args) -> Result<(), String> {
+    // Heard from the start: a Ctrl-C at any moment ends the demo through its own clean-up.
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
     let temporary = tempfile::tempdir().map_err(|error| error.to_string())?;
     let data = args.data.as_deref().unwrap_or(temporary.path());
     let stage = set_up(data, args.instant)?;
@@ -63,7 +66,7 @@ async fn run(args: &Args) -> Result<(), String> {
         let events = directory::events(&people);
         tokio::select! {
             provisioned = provision(&stage.entra, &people, &events) => provisioned?,
-            _ = tokio::signal::ctrl_c() => {
+            _ = interrupt.recv() => {
                 println!("\nstopping before all is provisioned");
                 return Ok(());
             }
@@ -97,7 +100,7 @@ async fn run(args: &Args) -> Result<(), String> {
         stage.gateway.scim_url(TENANT)
     );
     println!("\nCtrl-C ends it.");
-    let _ = tokio::signal::ctrl_c().await;
+    interrupt.recv().await;
     println!("\nstopping");
     Ok(())
 }

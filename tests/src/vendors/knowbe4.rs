@@ -9,8 +9,7 @@
 //!
 //! # What is known, and how
 //!
-//! Verified in the vendor's own pages: the product key with its scopes Read Only and Read/Write;
-//! that accounts are archived and can be brought back.
+//! Verified in the vendor's own pages: the product key with its scopes Read Only and Read/Write.
 //!
 //! Verified in public third-party code that calls the API (three independent code bases):
 //! - `POST /graphql`, `Authorization: Bearer`, JSON `{query, variables}`;
@@ -18,7 +17,7 @@
 //!   the fields of `User`, `Int` ids, `per` from 25 to 1000, pages counted from 1;
 //! - `userCreate` with flat arguments, `userEdit(userId, attributes)`, `userArchive(userIds)`,
 //!   `userUnarchive(userIds)`, payloads `{node, errors {field placeholders reason recordId}}`;
-//! - no mutation deletes a user;
+//! - accounts are archived and brought back; no mutation deletes one;
 //! - both error layers come with status 200; 401 for a bad key, 403 for scope or subscription,
 //!   404 for a wrong path or region, 429 above 4 requests a second, complexity at most 150;
 //! - `too_long` above 255 characters in a custom field; dates as `YYYY-MM-DD`.
@@ -95,6 +94,9 @@ pub struct Switches {
     pub inferred_attributes: bool,
     /// False: `userEdit` refuses an archived account.
     pub archived_editable: bool,
+    /// False: an address can be given to more than one account, so that a create that was carried
+    /// out twice leaves two. `userByEmail` shows the older one.
+    pub unique_addresses: bool,
 }
 
 impl Default for Switches {
@@ -109,6 +111,7 @@ impl Default for Switches {
             subscribed: true,
             inferred_attributes: true,
             archived_editable: true,
+            unique_addresses: true,
         }
     }
 }

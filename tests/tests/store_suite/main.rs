@@ -1,8 +1,8 @@
 //! What the store promises, tried on every engine.
 //!
-//! `rules` says what a commit does, `model` compares random histories with a plain model, `load` is about many
-//! writers and a failing engine, `power_cut` about what is left when the power goes, `refusals` about folders
-//! that must not be opened. Nothing here sleeps or needs the network.
+//! `rules` says what a commit does, `model` compares random histories with a plain model, `load` is
+//! about many writers and a failing engine, `power_cut` about what is left when the power goes,
+//! `refusals` about folders that must not be opened. Nothing here sleeps or needs the network.
 
 mod load;
 mod model;

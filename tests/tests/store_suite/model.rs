@@ -1,4 +1,5 @@
-//! Random histories, compared with a model that is too simple to be wrong: lists, and no index at all.
+//! Random histories, compared with a model that is too simple to be wrong: lists, and no index at
+//! all.
 
 use std::collections::BTreeMap;
 
@@ -230,6 +231,11 @@ fn names() -> impl Strategy<Value = Vec<&'static str>> {
     vec(prop::sample::select(NAMES.to_vec()), 0..3)
 }
 
+/// Of documents in one chunk and in several.
+fn length() -> impl Strategy<Value = usize> {
+    prop_oneof![Just(0), Just(6000)]
+}
+
 fn precondition() -> impl Strategy<Value = Precondition> {
     prop_oneof![
         (kind(), small_id(), 1u64..3).prop_map(|(kind, id, version)| Precondition::Version {
@@ -249,14 +255,8 @@ fn precondition() -> impl Strategy<Value = Precondition> {
 }
 
 fn write(tenant: &'static str) -> impl Strategy<Value = Write> {
-    let put = (
-        kind(),
-        small_id(),
-        1u64..3,
-        names(),
-        prop_oneof![Just(0), Just(6000usize)],
-    );
-    let open = (kind(), small_id(), small_id(), 1u32..3, names());
+    let put = (kind(), small_id(), 1u64..3, names(), length());
+    let open = (kind(), small_id(), small_id(), 1u32..3, names(), length());
     prop_oneof![
         6 => put.prop_map(|(kind, id, version, names, length)| {
             let document = json!({ "names": names, "note": "x".repeat(length) });
@@ -264,11 +264,19 @@ fn write(tenant: &'static str) -> impl Strategy<Value = Write> {
             Write::PutResource(Stored { id, kind, version, unique, document, ..user(1, "") })
         }),
         2 => (kind(), small_id()).prop_map(|(kind, id)| Write::DeleteResource { kind, id }),
-        5 => open.prop_map(move |(kind, operation, resource, attempt, names)| {
+        5 => open.prop_map(move |(kind, operation, resource, attempt, names, length)| {
             let claims = keys(kind, names);
             let tenant = tenant.to_owned();
-            let plain = intent(1, 1, &[]);
-            Write::OpenIntent(Intent { id: operation, tenant, resource, kind, attempt, claims, ..plain })
+            Write::OpenIntent(Intent {
+                id: operation,
+                tenant,
+                resource,
+                kind,
+                attempt,
+                claims,
+                desired: Some(json!("x".repeat(length))),
+                ..intent(1, 1, &[])
+            })
         }),
         3 => small_id().prop_map(|resource| Write::CloseIntent { resource }),
         1 => (1u128..9, 0usize..3).prop_map(move |(number, thousands)| {
@@ -282,8 +290,15 @@ fn write(tenant: &'static str) -> impl Strategy<Value = Write> {
             Write::PutToken(Token { hash, tenant: tenant.to_owned(), revoked, ..token(number, 0) })
         }),
         1 => (1u128..4, 1i64..9)
-            .prop_map(|(number, second)| Write::TouchToken { id: id(number), last_used: at(second) }),
+            .prop_map(|(number, second)| touch(number, second)),
     ]
+}
+
+fn touch(number: u128, second: i64) -> Write {
+    Write::TouchToken {
+        id: id(number),
+        last_used: at(second),
+    }
 }
 
 fn write_set() -> impl Strategy<Value = WriteSet> {
@@ -319,8 +334,16 @@ async fn step(store: &dyn Store, model: &mut BTreeMap<&str, Tenant>, write_set: 
     );
 }
 
+/// So many random histories, and no files about failed ones: the message has the whole history.
+fn cases(count: u32) -> ProptestConfig {
+    ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(count)
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) })]
+    #![proptest_config(cases(128))]
 
     #[test]
     fn memory_does_what_the_model_does(history in vec(write_set(), 1..40)) {
@@ -336,7 +359,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(12) })]
+    #![proptest_config(cases(12))]
 
     #[test]
     fn sled_does_what_the_model_does_also_after_reopening(

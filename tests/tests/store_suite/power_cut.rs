@@ -1,8 +1,9 @@
 //! What is left when the power goes.
 //!
-//! Two models. [`Lossy`] keeps in memory what a disk would keep: the state of the last finished sync; it proves
-//! the order "sync, then acknowledge" of the commit thread. [`Filmed`] takes pictures of sled's folder around
-//! each sync; it proves that every picture opens, and opens with all that had been acknowledged.
+//! Two models. [`Lossy`] keeps in memory what a disk would keep: the state of the last finished
+//! sync; it proves the order "sync, then acknowledge" of the commit thread. [`Filmed`] takes
+//! pictures of sled's folder around each sync; it proves that every picture opens, and opens with
+//! all that had been acknowledged.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -136,10 +137,11 @@ fn what_was_acknowledged_before_the_cut_is_there_after_it() {
     }
 }
 
-/// Creates as the pipeline does: an intent, then its outcome. Gives back the outcomes that were acknowledged.
+/// Creates as the pipeline does: an intent, then its outcome. Gives back the outcomes that were
+/// acknowledged.
 async fn write_until_the_cut(store: &dyn Store, writer: u128) -> Vec<u128> {
     let mut acknowledged = Vec::new();
-    for n in 0.. {
+    for n in 0..10_000 {
         let number = writer * 1_000_000 + n;
         let name = format!("u{number}");
         let open = set([Write::OpenIntent(intent(number, number, &[&name]))]);
@@ -149,18 +151,18 @@ async fn write_until_the_cut(store: &dyn Store, writer: u128) -> Vec<u128> {
             Write::Log(log_entry(number)),
         ];
         if store.commit(open).await.is_err() {
-            break;
+            return acknowledged;
         }
         if store
             .commit(set_if([attempt(number, number, 1)], done))
             .await
             .is_err()
         {
-            break;
+            return acknowledged;
         }
         acknowledged.push(number);
     }
-    acknowledged
+    panic!("the power was never cut");
 }
 
 async fn check_user(store: &dyn Store, number: u128) {
@@ -268,7 +270,7 @@ impl Engine for Filmed {
     }
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -284,8 +286,8 @@ fn copy_folder(from: &Path, to: &Path) {
 /// The users that a history of one commit per user has written.
 const USERS: u128 = 24;
 
-/// Writes [`USERS`] users, one per commit, and gives back the pictures: for each commit one before its sync and
-/// one after it, and first the two of the creation.
+/// Writes [`USERS`] users, one per commit, and gives back the pictures: for each commit one before
+/// its sync and one after it, and first the two of the creation.
 fn film(album: &Path) -> Vec<PathBuf> {
     let dir = album.join("live");
     let sled = Sled::open(&dir, &limits()).unwrap();

@@ -150,6 +150,41 @@ fn garbage_is_refused() {
     check_refused(&dir, &[]);
 }
 
+/// Wherever the damage is: what opens has every user, or says of each that is not whole that it is
+/// damaged.
+#[test]
+fn one_damaged_spot_is_never_passed_over() {
+    for with_snapshot in [false, true] {
+        let dir = filled();
+        if with_snapshot {
+            drop(open(&dir).unwrap());
+        }
+        let whole = fs::read(dir.path().join("sled/db")).unwrap();
+        for spot in 0..12 {
+            // sled rewrites what it opens: every spot gets a fresh copy.
+            let copy = filled_copy(&dir);
+            let offset = whole.len() as u64 * spot / 12 + 777;
+            overwrite(&copy, "sled/db", offset, &[0xa5; 64]);
+            let Ok(store) = open(&copy) else { continue };
+            for number in 1..=USERS {
+                match wait(store.resource(TENANT, Kind::User, id(number))) {
+                    Ok(Some(stored)) => {
+                        assert_eq!(stored.unique, user(number, &format!("u{number}")).unique)
+                    }
+                    Ok(None) => panic!("user {number} is gone, spot {spot}"),
+                    Err(error) => assert!(error.to_string().contains("damaged"), "{error}"),
+                }
+            }
+        }
+    }
+}
+
+fn filled_copy(dir: &TempDir) -> TempDir {
+    let copy = TempDir::new().unwrap();
+    crate::power_cut::copy_folder(dir.path(), copy.path());
+    copy
+}
+
 #[test]
 fn a_missing_damaged_or_foreign_mark_is_refused() {
     let dir = filled();

@@ -233,7 +233,8 @@ fn a_rename_holds_both_names_until_it_is_settled() {
 #[test]
 fn an_attempt_replaces_only_the_one_it_names() {
     on_every_engine(|store| async move {
-        let first = intent(10, 1, &["ann", "bob"]);
+        let mut first = intent(10, 1, &["ann", "bob"]);
+        first.desired = Some(json!("x".repeat(20_000)));
         store.commit(set([Write::OpenIntent(first)])).await.unwrap();
         let mut second = intent(10, 1, &["bob", "cid"]);
         second.attempt = 2;
@@ -259,6 +260,12 @@ fn an_attempt_replaces_only_the_one_it_names() {
             .commit(set_if([attempt(1, 10, 1)], [put(1, "ann"), close(1)]))
             .await;
         assert_eq!(late, Err(Conflict::IntentGone.into()));
+        // The longer first attempt has left nothing behind.
+        store
+            .commit(set_if([attempt(1, 10, 2)], [close(1)]))
+            .await
+            .unwrap();
+        assert_eq!(store.intents(None, 10).await.unwrap(), []);
     });
 }
 

@@ -62,6 +62,7 @@ const ONLY: &[(&str, &str, &str)] = &[
     ("gateway/src", "actix_web actix_rt", "http"),
     ("gateway/src", "wasmtime", "connector"),
     ("gateway/src", "sled", "store/sled"),
+    ("gateway/src", "TenantStore", "store auth"),
     ("gateway/src", "reqwest", "egress cli"),
     ("gateway/src", "clap comfy_table indicatif", "cli"),
     ("gateway/src", "tracing_subscriber", "telemetry"),

@@ -1,8 +1,9 @@
 //! The rules of a commit: preconditions, uniqueness, one open intent per resource, counters.
 //!
-//! Runs on the commit thread only, one write set after the other, each against a [`View`] of what the engine
-//! holds and what those before it in the batch have done. That makes commits serialisable without a lock per
-//! resource or name. Invariant: a write set that is refused leaves no trace in the batch.
+//! Runs on the commit thread only, one write set after the other, each against a [`View`] of what
+//! the engine holds and what those before it in the batch have done. That makes commits
+//! serialisable without a lock per resource or name. Invariant: a write set that is refused leaves
+//! no trace in the batch.
 //!
 //! Absent: encoding and checks of the write set itself, which `prepare.rs` has done before.
 
@@ -22,7 +23,7 @@ use crate::store::{Conflict, Kind, Precondition, Token, UniqueKey};
 pub(super) enum Stop {
     /// It contradicts what is there. The batch goes on without it.
     Conflict(Conflict),
-    /// The engine does not read. The batch, and the store, are over.
+    /// A record that it needs cannot be read. The batch goes on without it.
     Engine(EngineError),
 }
 
@@ -38,7 +39,8 @@ impl From<EngineError> for Stop {
     }
 }
 
-/// Applies one write set to the batch, or leaves the batch as it is. Says whether it changed anything.
+/// Applies one write set to the batch, or leaves the batch as it is. Says whether it changed
+/// anything.
 pub(super) fn apply<E: Engine>(
     engine: &E,
     batch: &mut Batch,
@@ -69,8 +71,8 @@ struct View<'a, E> {
     engine: &'a E,
     batch: &'a Batch,
     own: Batch,
-    /// What the engine has answered: the rules ask for the same few records again and again, and the commit
-    /// thread's time is what bounds the throughput of the whole gateway.
+    /// What the engine has answered: the rules ask for the same few records again and again, and
+    /// the commit thread's time is what bounds the throughput of the whole gateway.
     seen: RefCell<HashMap<Vec<u8>, Option<Vec<u8>>>>,
     tenant: Tenant<'a>,
 }
@@ -240,11 +242,11 @@ impl<E: Engine> View<'_, E> {
         }
     }
 
-    // Unique values. A key says who holds it; whether by a stored resource or by an open intent's claim follows
-    // from those two records, so there is nothing that could disagree with them.
+    // Unique values. A key says who holds it; whether by a stored resource or by an open intent's
+    // claim follows from those two records, so there is nothing that could disagree with them.
 
-    /// Makes `holder` the holder of all these values, or reports the first that another one has. What it is known
-    /// to hold `already` is not looked up.
+    /// Makes `holder` the holder of all these values, or reports the first that another one has.
+    /// What it is known to hold `already` is not looked up.
     fn hold(
         &mut self,
         unique: &[UniqueKey],

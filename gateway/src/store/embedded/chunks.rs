@@ -1,9 +1,10 @@
 //! Records of any length, cut into values of at most 4 KiB.
 //!
-//! Why: sled puts whatever is larger than about 128 KiB, a leaf of many larger values included, into blob files
-//! that it never syncs; one power cut and the store does not open any more. Values of at most 4 KiB never get
-//! there. A record's chunk 0 begins with the length of the whole; the others just go on. Invariant: a record
-//! reads back as it was written or is reported damaged. Absent: checksums, which are the engine's.
+//! Why: sled puts whatever is larger than about 128 KiB, a leaf of many larger values included,
+//! into blob files that it never syncs; one power cut and the store does not open any more. Values
+//! of at most 4 KiB never get there. A record's chunk 0 begins with the length of the whole; the
+//! others just go on. Invariant: a record reads back as it was written or is reported damaged.
+//! Absent: checksums, which are the engine's.
 
 use super::keys::CHUNK_BYTES;
 
@@ -85,7 +86,8 @@ pub(super) struct Assembler {
 }
 
 impl Assembler {
-    /// Takes the next entry of the scan; gives back the record before it if that is complete by this.
+    /// Takes the next entry of the scan; gives back the record before it if that is complete by
+    /// this.
     pub(super) fn push(&mut self, key: &[u8], value: &[u8]) -> Option<Result<Vec<u8>, String>> {
         let (record, chunk) = key
             .split_last_chunk::<CHUNK_BYTES>()

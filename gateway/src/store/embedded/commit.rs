@@ -1,9 +1,10 @@
-//! The commit thread: takes what is queued, makes one batch of it, flushes once, then answers everybody.
+//! The commit thread: takes what is queued, makes one batch of it, flushes once, then answers
+//! everybody.
 //!
-//! Invariant: an acknowledgement is sent only after [`Engine::sync`] has returned for the batch, and after a
-//! failed write or flush none is sent ever again. The kernel drops dirty pages whose write-back failed and
-//! reports the error once: a second flush would "succeed" without them. So the store is poisoned, the process
-//! ends, and the restart reads what is really on disk.
+//! Invariant: an acknowledgement is sent only after [`Engine::sync`] has returned for the batch,
+//! and after a failed write or flush none is sent ever again. The kernel drops dirty pages whose
+//! write-back failed and reports the error once: a second flush would "succeed" without them. So
+//! the store is poisoned, the process ends, and the restart reads what is really on disk.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,7 +20,7 @@ use super::apply::{Stop, apply};
 use super::prepare::Prepared;
 use super::queue::{Popped, Queue};
 use super::{Batch, Engine, EngineError, Progress, keys};
-use crate::store::{CommitError, Conflict, StoreLimits};
+use crate::store::{CommitError, StoreLimits};
 
 /// How often the free space is looked at, and how long the engine's rest may wait.
 const REST: Duration = Duration::from_secs(1);
@@ -42,8 +43,9 @@ pub(super) struct Shared<E> {
     pub(super) engine: E,
     pub(super) limits: StoreLimits,
     pub(super) queue: Queue<Job>,
-    /// Held shared by every read and alone while a batch is applied: sled gives no snapshot over several
-    /// reads, and a document in chunks must not be read half old, half new. Not held during the flush.
+    /// Held shared by every read and alone while a batch is applied: sled gives no snapshot over
+    /// several reads, and a document in chunks must not be read half old, half new. Not held during
+    /// the flush.
     pub(super) applying: RwLock<()>,
     pub(super) store: Uuid,
     /// Write sets that are committed and durable.
@@ -68,6 +70,7 @@ pub(super) fn run<E: Engine>(shared: &Arc<Shared<E>>) {
         {
             Popped::Items(jobs) => thread.commit(jobs),
             Popped::Idle => thread.rest(false),
+            Popped::Closed if shared.failed.borrow().is_some() => return,
             Popped::Closed => return thread.rest(true),
         }
     }
@@ -75,7 +78,7 @@ pub(super) fn run<E: Engine>(shared: &Arc<Shared<E>>) {
 
 /// Takes no write sets any more, for good, and says why to whoever waits.
 fn poison<E>(shared: &Shared<E>, reason: String) {
-    tracing::error!(store.failure = %reason, "the store has failed and acknowledges nothing any more");
+    tracing::error!(store.failure = %reason, "the store has failed, nothing is acknowledged");
     let queued = shared.queue.close_and_empty(&reason);
     shared.failed.send_replace(Some(reason.clone()));
     for job in queued {
@@ -114,7 +117,7 @@ impl<E: Engine> CommitThread<'_, E> {
             Ok(Ok(outcomes)) => {
                 for (job, outcome) in jobs.into_iter().zip(outcomes) {
                     // A caller that has gone away does not undo its commit.
-                    let _ = job.answer.send(outcome.map_err(CommitError::Conflict));
+                    let _ = job.answer.send(outcome);
                 }
                 return self.rest(false);
             }
@@ -137,7 +140,7 @@ impl<E: Engine> CommitThread<'_, E> {
         &mut self,
         jobs: &[Job],
         reached_disk: &Cell<bool>,
-    ) -> Result<Vec<Result<(), Conflict>>, EngineError> {
+    ) -> Result<Vec<Result<(), CommitError>>, EngineError> {
         let shared = self.shared;
         let mut seq = shared.seq.load(Ordering::Acquire);
         let mut batch = Batch::new();
@@ -148,8 +151,12 @@ impl<E: Engine> CommitThread<'_, E> {
                     seq += u64::from(changed);
                     Ok(())
                 }
-                Err(Stop::Conflict(conflict)) => Err(conflict),
-                Err(Stop::Engine(error)) => return Err(error),
+                Err(Stop::Conflict(conflict)) => Err(CommitError::Conflict(conflict)),
+                Err(Stop::Engine(error)) => {
+                    // A spot that cannot be read is one tenant's trouble, not everybody's.
+                    tracing::error!(store.failure = %error, "a write met an unreadable record");
+                    Err(unavailable(&error.to_string(), RESTART_RETRY_MS))
+                }
             });
         }
         if batch.is_empty() {
@@ -198,7 +205,8 @@ impl<E: Engine> CommitThread<'_, E> {
     }
 }
 
-/// Whether there is room to write. An engine on a full disk panics, and then it takes a restart.
+/// Whether there is room to write. An engine that fails on a full disk takes the process with it;
+/// this one recovers by itself when somebody has made room.
 pub(super) fn judge_disk<E: Engine>(engine: &E, limits: &StoreLimits) -> Result<(), String> {
     match engine.disk_free_bytes() {
         Some(free) if free < limits.disk_free_bytes_min => Err(format!(

@@ -1,8 +1,9 @@
 //! Where the embedded store keeps what: the bytes of every key.
 //!
-//! Numbers are big-endian, so that the order of keys is the order of numbers. A tenant's name ends with a NUL,
-//! which it cannot contain: no tenant's prefix is a prefix of another's. Invariant: [`Tenant`] is the only way
-//! into a tenant's keys. A change here is a new [`FORMAT_VERSION`](super::FORMAT_VERSION).
+//! Numbers are big-endian, so that the order of keys is the order of numbers. A tenant's name ends
+//! with a NUL, which it cannot contain: no tenant's prefix is a prefix of another's. Invariant:
+//! [`Tenant`] is the only way into a tenant's keys. A change here is a new
+//! [`FORMAT_VERSION`](super::FORMAT_VERSION).
 //!
 //! | key | value |
 //! |---|---|
@@ -43,14 +44,16 @@ pub(super) const SEQ: &[u8] = &[0x00, b's'];
 /// Bytes of a chunk number at the end of a record's keys.
 pub(super) const CHUNK_BYTES: usize = 2;
 
-/// How many positions share a counter of live resources. Makes a seek read count/1024 counters and at most
-/// 1024 index entries, where a plain walk over the index took sled up to half a second for 100 000 entries.
+/// How many positions share a counter of live resources. Makes a seek read count/1024 counters and
+/// at most 1024 index entries, where a plain walk over the index took sled up to half a second for
+/// 100 000 entries.
 const BLOCK_POSITIONS: u64 = 1024;
 
 /// Longest name of a tenant or an attribute in a key.
 const NAME_BYTES_MAX: usize = 255;
 
-/// Longer unique values are cut here and completed with their SHA-256: keys must stay short, values need not.
+/// Longer unique values are cut here and completed with their SHA-256: keys must stay short, values
+/// need not.
 const VALUE_BYTES_MAX: usize = 256;
 /// What is kept of a longer value in front of its hash, for whoever reads keys.
 const VALUE_PREFIX_BYTES: usize = 64;
@@ -138,7 +141,8 @@ impl<'a> Tenant<'a> {
             unique.attribute.len() + 2 + value.len(),
         );
         key.extend_from_slice(unique.attribute.as_bytes());
-        // The byte behind the NUL keeps a short value apart from a long one that was cut to the same bytes.
+        // The byte behind the NUL keeps a short value apart from a long one that was cut to the
+        // same bytes.
         if value.len() <= VALUE_BYTES_MAX {
             key.extend_from_slice(&[0, b'=']);
             key.extend_from_slice(value);

@@ -1,7 +1,8 @@
 //! Write sets on their way into the queue: checked, measured and encoded.
 //!
-//! Done on the caller's thread, because the commit thread is the one thing here that there is only one of.
-//! Invariant: what is queued names one tenant, fits into a batch, and has keys that the layout can hold.
+//! Done on the caller's thread, because the commit thread is the one thing here that there is only
+//! one of. Invariant: what is queued names one tenant, fits into a batch, and has keys that the
+//! layout can hold.
 
 use jiff::Timestamp;
 use uuid::Uuid;

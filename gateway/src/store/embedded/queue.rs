@@ -1,8 +1,8 @@
 //! The line in front of the commit thread: bounded in number and in bytes.
 //!
-//! Invariant: what was pushed is popped exactly once, by [`Queue::pop`] or by [`Queue::close`]; nothing is
-//! pushed after the close. A full queue is an answer ("try again"), not a wait: the client's patience is
-//! shorter than a queue that long, and its memory is ours.
+//! Invariant: what was pushed is popped exactly once, by [`Queue::pop`] or by [`Queue::close`];
+//! nothing is pushed after the close. A full queue is an answer ("try again"), not a wait: the
+//! client's patience is shorter than a queue that long, and its memory is ours.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -79,7 +79,8 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// Takes what is there, up to so many items and bytes (but at least one item); waits if nothing is.
+    /// Takes what is there, up to so many items and bytes (but at least one item); waits if nothing
+    /// is.
     ///
     /// There is no linger: while one batch is being flushed the next one gathers by itself.
     pub(super) fn pop(&self, items: usize, bytes: usize, patience: Option<Duration>) -> Popped<T> {

@@ -1,14 +1,17 @@
 //! The high-water mark: how far a store had come, kept where the engine cannot lose it.
 //!
-//! sled was seen to open empty after a power cut, silently. The mark is what tells "empty" from "new" and "less"
-//! from "all". A small file of two slots that are written in turn; each holds which store it is and how many
-//! write sets were committed to it, with a checksum. The mark is written after the commit is on disk and before
-//! it is acknowledged, so it is never ahead of what the store must hold:
+//! sled was seen to open empty after a power cut, silently. The mark is what tells "empty" from
+//! "new" and "less" from "all". A small file of two slots that are written in turn; each holds
+//! which store it is and how many write sets were committed to it, with a checksum. The mark is
+//! written after the commit is on disk and before it is acknowledged, so it is never ahead of what
+//! the store must hold:
 //!
-//! * after kill -9 it is exact, because the kernel has every write: any acknowledged commit that is missing shows;
-//! * after a power cut it can be behind by what was acknowledged since the mark's last own sync, about a second:
-//!   a loss shows if it reaches further back than that. Losses within that second are what the sync of the store
-//!   before each acknowledgement is there to prevent; the mark cannot see them.
+//! * after kill -9 it is exact, because the kernel has every write: any acknowledged commit that is
+//!   missing shows;
+//! * after a power cut it can be behind by what was acknowledged since the mark's last own sync,
+//!   about a second: a loss shows if it reaches further back than that. Losses within that second
+//!   are what the sync of the store before each acknowledgement is there to prevent; the mark
+//!   cannot see them.
 //!
 //! Syncing the mark with every commit as well would double the flushes for that one second.
 
@@ -27,7 +30,8 @@ pub(super) const FILE: &str = "high-water-mark";
 
 const MAGIC: &[u8; 8] = b"SCIMGWM1";
 const SLOT_BYTES: usize = 36;
-/// The slots lie in different pages and sectors: whatever tears one in a power cut leaves the other.
+/// The slots lie in different pages and sectors: whatever tears one in a power cut leaves the
+/// other.
 const SLOT_OFFSETS: [u64; 2] = [0, 4096];
 /// How long the mark may be on its way to the disk.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
@@ -79,7 +83,8 @@ impl Mark {
         })
     }
 
-    /// Makes a mark where there was none, durably: under another name first, so that a mark is whole or absent.
+    /// Makes a mark where there was none, durably: under another name first, so that a mark is
+    /// whole or absent.
     pub(super) fn create(dir: &Path, progress: Progress) -> io::Result<Mark> {
         let unfinished = dir.join(format!("{FILE}.new"));
         let file = OpenOptions::new()
@@ -101,7 +106,8 @@ impl Mark {
         })
     }
 
-    /// Notes how far the store has come. Survives the process; the machine only after [`Mark::rest`].
+    /// Notes how far the store has come. Survives the process; the machine only after
+    /// [`Mark::rest`].
     pub(super) fn write(&mut self, progress: Progress) -> io::Result<()> {
         self.file
             .write_all_at(&encode(progress), SLOT_OFFSETS[self.slot])?;

@@ -11,7 +11,7 @@ pub enum Fault {
     /// This status with a short text as its body; 429 looks like the rate limit's own.
     Status(u16),
     /// 200, `application/json`, and a body that breaks off.
-    JunkBody,
+    Junk,
     /// 200 with an HTML page, as from a proxy or a sign-in page.
     Html,
     /// 200 with a top-level GraphQL error of this message and null as `data`.
@@ -26,9 +26,9 @@ pub enum Fault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
     /// The vendor has not acted.
-    BeforeApplying,
+    Before,
     /// The vendor has acted, and the client is not told.
-    AfterApplying,
+    After,
 }
 
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! The accounts that the simulated KnowBe4 holds, and the rules by which it refuses data.
 //!
-//! Invariant: an edit applies whole or not at all, and no two accounts share an address.
+//! Invariant: an edit applies whole or not at all, and no two accounts share an address unless that
+//! rule is switched off.
 //! Absent: HTTP, GraphQL execution, the clock (times are arguments).
 
 use std::collections::{BTreeMap, HashMap};
@@ -172,6 +173,13 @@ impl Refusal {
     }
 }
 
+/// The rules that can be switched off.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    pub(super) archived_editable: bool,
+    pub(super) unique_addresses: bool,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Roster {
     users: BTreeMap<i32, User>,
@@ -193,15 +201,33 @@ impl Roster {
     }
 
     pub(super) fn plant(&mut self, user: User) -> Option<i32> {
-        let key = user.email.to_lowercase();
-        if self.ids_by_email.contains_key(&key) {
+        if self.by_email(&user.email).is_some() {
             return None;
         }
+        Some(self.insert(user))
+    }
+
+    fn insert(&mut self, user: User) -> i32 {
         let id = ID_FIRST + self.created_total;
         self.created_total += 1;
-        self.ids_by_email.insert(key, id);
+        let key = user.email.to_lowercase();
+        self.ids_by_email.entry(key).or_insert(id);
         self.users.insert(id, User { id, ..user });
-        Some(id)
+        id
+    }
+
+    /// Takes an account that is gone from under its address. Another account can have the same one
+    /// where addresses are not unique, and is found by it from now on.
+    fn forget_address(&mut self, id: i32, email: &str) {
+        let key = email.to_lowercase();
+        if self.ids_by_email.get(&key) != Some(&id) {
+            return;
+        }
+        self.ids_by_email.remove(&key);
+        let other = self.all().find(|user| user.email.to_lowercase() == key);
+        if let Some(other) = other.map(|user| user.id) {
+            self.ids_by_email.insert(key, other);
+        }
     }
 
     pub(super) fn alter(&mut self, id: i32, change: impl FnOnce(&mut User)) -> bool {
@@ -219,7 +245,7 @@ impl Roster {
         let Some(user) = self.users.remove(&id) else {
             return false;
         };
-        self.ids_by_email.remove(&user.email.to_lowercase());
+        self.forget_address(id, &user.email);
         true
     }
 
@@ -229,6 +255,7 @@ impl Roster {
         first_name: String,
         last_name: Option<String>,
         job_title: Option<String>,
+        rules: Rules,
     ) -> Result<User, Vec<Refusal>> {
         let mut user = User::default();
         let mut refusals = Vec::new();
@@ -239,26 +266,24 @@ impl Roster {
             job_title: MaybeUndefined::from(Some(job_title)),
             ..UserAttributes::default()
         };
-        self.apply(&mut user, attributes, &mut refusals);
+        self.apply(&mut user, attributes, rules, &mut refusals);
         if !refusals.is_empty() {
             return Err(refusals);
         }
-        let id = self.plant(user);
-        id.and_then(|id| self.get(id))
-            .cloned()
-            .ok_or_else(|| vec![Refusal::of("email", "taken")])
+        let id = self.insert(user.clone());
+        Ok(User { id, ..user })
     }
 
     pub(super) fn edit(
         &mut self,
         id: i32,
         attributes: UserAttributes,
-        archived_editable: bool,
+        rules: Rules,
     ) -> Result<User, Vec<Refusal>> {
         let Some(before) = self.users.get(&id) else {
             return Err(vec![Refusal::not_found(id)]);
         };
-        if before.archived && !archived_editable {
+        if before.archived && !rules.archived_editable {
             return Err(vec![Refusal {
                 record_id: Some(id),
                 ..Refusal::of("base", "archived")
@@ -266,22 +291,36 @@ impl Roster {
         }
         let mut user = before.clone();
         let mut refusals = Vec::new();
-        self.apply(&mut user, attributes, &mut refusals);
+        self.apply(&mut user, attributes, rules, &mut refusals);
         if !refusals.is_empty() {
             return Err(refusals);
         }
-        self.ids_by_email.remove(&before.email.to_lowercase());
-        self.ids_by_email.insert(user.email.to_lowercase(), id);
+        let email_before = before.email.clone();
         self.users.insert(id, user.clone());
+        if user.email.to_lowercase() != email_before.to_lowercase() {
+            self.forget_address(id, &email_before);
+            let key = user.email.to_lowercase();
+            self.ids_by_email.entry(key).or_insert(id);
+        }
         Ok(user)
     }
 
-    fn apply(&self, user: &mut User, new: UserAttributes, refusals: &mut Vec<Refusal>) {
+    fn apply(
+        &self,
+        user: &mut User,
+        new: UserAttributes,
+        rules: Rules,
+        refusals: &mut Vec<Refusal>,
+    ) {
         match new.email {
             MaybeUndefined::Undefined => {}
             MaybeUndefined::Null => refusals.push(Refusal::of("email", "blank")),
             MaybeUndefined::Value(email) => {
-                self.take_email(user.id, &mut user.email, email, refusals);
+                let other = self
+                    .by_email(&email)
+                    .is_some_and(|other| other.id != user.id);
+                let taken = other && rules.unique_addresses;
+                take_email(&mut user.email, email, taken, refusals);
             }
         }
         take_first_name(&mut user.first_name, new.first_name, refusals);
@@ -344,21 +383,6 @@ impl Roster {
         }
     }
 
-    fn take_email(&self, id: i32, held: &mut String, given: String, refusals: &mut Vec<Refusal>) {
-        let taken = self.by_email(&given).is_some_and(|other| other.id != id);
-        if given.trim().is_empty() {
-            refusals.push(Refusal::of("email", "blank"));
-        } else if given.chars().count() > TEXT_CHARACTERS_MAX {
-            refusals.push(Refusal::too_long("email"));
-        } else if !is_address(&given) {
-            refusals.push(Refusal::of("email", "invalid"));
-        } else if taken {
-            refusals.push(Refusal::of("email", "taken"));
-        } else {
-            *held = given;
-        }
-    }
-
     /// `now` is the time that `archivedAt` will say, in RFC 3339.
     pub(super) fn archive(&mut self, ids: &[i32], now: &str) -> Result<User, Vec<Refusal>> {
         self.each(ids, |user| {
@@ -394,6 +418,20 @@ impl Roster {
             }
         }
         last.ok_or_else(|| vec![Refusal::of("userIds", "blank")])
+    }
+}
+
+fn take_email(held: &mut String, given: String, taken: bool, refusals: &mut Vec<Refusal>) {
+    if given.trim().is_empty() {
+        refusals.push(Refusal::of("email", "blank"));
+    } else if given.chars().count() > TEXT_CHARACTERS_MAX {
+        refusals.push(Refusal::too_long("email"));
+    } else if !is_address(&given) {
+        refusals.push(Refusal::of("email", "invalid"));
+    } else if taken {
+        refusals.push(Refusal::of("email", "taken"));
+    } else {
+        *held = given;
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_graphql::{Context, EmptySubscription, Enum, Error, Object, Schema, SimpleObject};
 
 use super::State;
-use super::roster::{Refusal, Role, Roster, User, UserAttributes};
+use super::roster::{Refusal, Role, Roster, Rules, User, UserAttributes};
 
 /// Points that one query may cost; the vendor refuses more.
 const COMPLEXITY_MAX: usize = 150;
@@ -95,6 +95,14 @@ impl From<Result<User, Vec<Refusal>>> for UserPayload {
 
 fn state<'a>(context: &Context<'a>) -> Result<&'a State, Error> {
     context.data::<Arc<State>>().map(|state| &**state)
+}
+
+fn rules(state: &State) -> Rules {
+    let switches = state.switches();
+    Rules {
+        archived_editable: switches.archived_editable,
+        unique_addresses: switches.unique_addresses,
+    }
 }
 
 /// The root of all reads.
@@ -185,9 +193,11 @@ impl Mutation {
         last_name: Option<String>,
         job_title: Option<String>,
     ) -> Result<UserPayload, Error> {
-        let mut roster = state(context)?.roster();
+        let state = state(context)?;
+        let rules = rules(state);
+        let mut roster = state.roster();
         Ok(roster
-            .create(email, first_name, last_name, job_title)
+            .create(email, first_name, last_name, job_title, rules)
             .into())
     }
 
@@ -198,11 +208,8 @@ impl Mutation {
         attributes: UserAttributes,
     ) -> Result<UserPayload, Error> {
         let state = state(context)?;
-        let archived_editable = state.switches().archived_editable;
-        Ok(state
-            .roster()
-            .edit(user_id, attributes, archived_editable)
-            .into())
+        let rules = rules(state);
+        Ok(state.roster().edit(user_id, attributes, rules).into())
     }
 
     async fn user_archive(

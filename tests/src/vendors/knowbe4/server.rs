@@ -55,7 +55,7 @@ pub(super) fn spawn(
         documents: Mutex::default(),
         recent: Mutex::default(),
     });
-    let (started, starting) = mpsc::channel();
+    let (started, starting) = mpsc::sync_channel(1);
     let thread = std::thread::Builder::new()
         .name("knowbe4".to_owned())
         .spawn(move || {
@@ -111,10 +111,8 @@ async fn answer(request: HttpRequest, body: web::Bytes, served: web::Data<Served
     }
     let fault = served.state.faults().take(operation);
     let (fault, applied) = match fault {
-        Some((fault, When::BeforeApplying)) => (Some(fault), None),
-        Some((fault, When::AfterApplying)) => {
-            (Some(fault), Some(act(&request, &call, &served).await))
-        }
+        Some((fault, When::Before)) => (Some(fault), None),
+        Some((fault, When::After)) => (Some(fault), Some(act(&request, &call, &served).await)),
         None => (None, Some(act(&request, &call, &served).await)),
     };
     // None: the client gets no whole answer.
@@ -271,7 +269,7 @@ fn refuse(
         let field = INFERRED_ATTRIBUTES
             .iter()
             .find(|field| attributes.get(field).is_some())?;
-        // The wording of graphql-ruby, in which public code shows the vendor's schema to be written.
+        // The wording of the GraphQL library for Ruby; the vendor's own is not known.
         return Some(top_level_error(&format!(
             "Variable $attributes of type UserAttributes! was provided invalid value for {field} \
              (Field is not defined on UserAttributes)"
@@ -289,7 +287,7 @@ fn fail(fault: &Fault, switches: &Switches) -> HttpResponse {
                 .content_type(ContentType::plaintext())
                 .body(status.canonical_reason().unwrap_or_default())
         }
-        Fault::JunkBody => HttpResponse::Ok()
+        Fault::Junk => HttpResponse::Ok()
             .content_type(ContentType::json())
             .body(r#"{"data":{"user":{"id":4200001,"ema"#),
         Fault::Html => HttpResponse::Ok()
