@@ -28,8 +28,8 @@ use crate::store::{
 
 pub use answer::Response;
 use answer::{
-    duplicate, gone, is_local, not_allowed, resource_of, store_failure, unavailable, unique_keys,
-    vendor_failure,
+    Failure, duplicate, gone, is_local, not_allowed, resource_of, store_failure, unavailable,
+    unique_keys, vendor_failure,
 };
 
 /// How long a request waits for its turn on a resource before it is told to come again. Entra's
@@ -154,7 +154,9 @@ impl Pipeline {
                 }
             }
         };
-        served.await.unwrap_or_else(|failure| failure)
+        served
+            .await
+            .unwrap_or_else(|failure: Failure| failure.into())
     }
 
     /// The story of a write: load under the resource's turn, plan, make the intent durable, have the
@@ -166,7 +168,7 @@ impl Pipeline {
         aim: Aim,
         wanted: Wanted,
         query: &Query,
-    ) -> Result<Response, Response> {
+    ) -> Result<Response, Failure> {
         let started = Instant::now();
         let mut work = self.load(admission, request, aim).await?;
         let change = loop {
@@ -206,7 +208,7 @@ impl Pipeline {
         }
     }
 
-    async fn admit(&self, request: &Request) -> Result<Admission, Response> {
+    async fn admit(&self, request: &Request) -> Result<Admission, Failure> {
         self.gatekeeper
             .admit(&request.tenant, request.token.as_deref(), Timestamp::now())
             .await
@@ -217,7 +219,7 @@ impl Pipeline {
     }
 
     /// Understands path, method and query.
-    fn route(&self, admission: &Admission, request: &Request) -> Result<Task, Response> {
+    fn route(&self, admission: &Admission, request: &Request) -> Result<Task, Failure> {
         let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
         let url = &admission.tenant().scim_url;
         if let Some(document) = discovery(admission.profile(), &self.limits, url, &path) {
@@ -253,7 +255,7 @@ impl Pipeline {
         }
     }
 
-    fn query(&self, admission: &Admission, request: &Request) -> Result<Query, Response> {
+    fn query(&self, admission: &Admission, request: &Request) -> Result<Query, Failure> {
         let mut query = Query {
             filter: None,
             start_index: 1,
@@ -291,7 +293,7 @@ impl Pipeline {
         admission: &Admission,
         aim: Aim,
         body: impl AsyncFnOnce() -> Result<Vec<u8>, ScimError>,
-    ) -> Result<Wanted, Response> {
+    ) -> Result<Wanted, Failure> {
         if let Aim::Delete(_) = aim {
             return Ok(Wanted::Nothing);
         }
@@ -311,7 +313,7 @@ impl Pipeline {
         admission: &Admission,
         request: &Request,
         aim: Aim,
-    ) -> Result<Work, Response> {
+    ) -> Result<Work, Failure> {
         let id = match aim {
             Aim::Create => return self.fresh(admission).await,
             Aim::Patch(id) | Aim::Replace(id) | Aim::Delete(id) => id,
@@ -346,7 +348,7 @@ impl Pipeline {
         })
     }
 
-    async fn fresh(&self, admission: &Admission) -> Result<Work, Response> {
+    async fn fresh(&self, admission: &Admission) -> Result<Work, Failure> {
         let id = Uuid::new_v4();
         Ok(Work {
             id,
@@ -363,7 +365,7 @@ impl Pipeline {
         admission: &Admission,
         key: &UniqueKey,
         holder: Uuid,
-    ) -> Result<Work, Response> {
+    ) -> Result<Work, Failure> {
         let turn = self.turn(admission, holder).await?;
         let store = admission.store();
         let held = store.resource(key.kind, holder).await;
@@ -382,7 +384,7 @@ impl Pipeline {
         }
     }
 
-    async fn turn(&self, admission: &Admission, id: Uuid) -> Result<Turn, Response> {
+    async fn turn(&self, admission: &Admission, id: Uuid) -> Result<Turn, Failure> {
         self.dispatcher
             .turn(admission, id, TURN_PATIENCE)
             .await
@@ -400,7 +402,7 @@ impl Pipeline {
         aim: Aim,
         wanted: &Wanted,
         work: &Work,
-    ) -> Result<Change, Response> {
+    ) -> Result<Change, Failure> {
         let users = admission.profile().user();
         let current = work.before.as_ref().map(resource_of);
         let desired = match (wanted, &current) {
@@ -456,7 +458,7 @@ impl Pipeline {
         admission: &Admission,
         change: Change,
         query: &Query,
-    ) -> Result<Response, Response> {
+    ) -> Result<Response, Failure> {
         let (Some(before), Some(desired)) = (change.before, change.desired) else {
             return Err(ScimError::status_with(500, "a local change without a resource").into());
         };

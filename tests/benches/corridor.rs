@@ -60,7 +60,7 @@ impl Outbound for Instantly {
 fn sandbox(calls: usize) -> Result<(), String> {
     let user = people(1)[0].as_scim().to_string();
 
-    let mut native = connector_sdk::native::Host::<knowbe4::KnowBe4>::new(SETTINGS, |request| {
+    let native = connector_sdk::native::Host::<knowbe4::KnowBe4>::new(SETTINGS, |request| {
         let body = canned(request.body.as_deref().unwrap_or_default());
         Ok(connector_sdk::native::response(200, &[], &body))
     });

@@ -1,6 +1,7 @@
 //! The demo as a person or a script starts it: it ends with exit code 0, tells where everything is,
 //! and the simulated vendor, asked over its own GraphQL API, holds exactly the sample directory.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -55,11 +56,11 @@ fn the_vendor_holds_exactly_the_sample_directory_and_ctrl_c_leaves_nothing_runni
     let mut child = demo(&["--instant"], &ready);
     let stdout = child.stdout.take().expect("standard output");
     // "Ctrl-C ends it." is the last line: by then all is provisioned.
-    let lines = std::io::BufRead::lines(std::io::BufReader::new(stdout));
-    let last = lines
-        .map_while(Result::ok)
-        .find(|line| line.starts_with("Ctrl-C"));
-    assert!(last.is_some(), "the demo stays up");
+    let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
+    assert!(
+        lines.any(|line| line.starts_with("Ctrl-C")),
+        "the demo stays up"
+    );
     let ready = read(&ready);
     let vendor_url = ready["tenants"][0]["vendor_url"]
         .as_str()

@@ -47,13 +47,39 @@ impl Response {
     }
 }
 
+/// Why a request is not served, and what the client is told besides.
+#[derive(Debug)]
+pub(super) struct Failure {
+    error: ScimError,
+    retry_after_s: Option<u64>,
+    allow: Option<&'static str>,
+}
+
+impl From<ScimError> for Failure {
+    fn from(error: ScimError) -> Self {
+        let retry_after_s = matches!(error.status, 429 | 503).then_some(RETRY_AFTER_S);
+        Self {
+            error,
+            retry_after_s,
+            allow: None,
+        }
+    }
+}
+
+impl From<Failure> for Response {
+    fn from(failure: Failure) -> Self {
+        let body = failure.error.body();
+        Self {
+            retry_after_s: failure.retry_after_s,
+            allow: failure.allow,
+            ..Self::new(failure.error.status, Some(body))
+        }
+    }
+}
+
 impl From<ScimError> for Response {
     fn from(error: ScimError) -> Self {
-        let body = error.body();
-        Self {
-            retry_after_s: matches!(error.status, 429 | 503).then_some(RETRY_AFTER_S),
-            ..Self::new(error.status, Some(body))
-        }
+        Failure::from(error).into()
     }
 }
 
@@ -139,20 +165,20 @@ pub(super) fn is_local(change: &Change) -> bool {
 }
 
 /// 404 for a resource or a path that does not exist.
-pub(super) fn gone(request: &Request) -> Response {
-    ScimError::status_with(404, &request.path.join("/")).into()
+pub(super) fn gone(request: &Request) -> Failure {
+    ScimError::status_with(404, request.path.join("/")).into()
 }
 
 /// 405 with the methods that the path knows.
-pub(super) fn not_allowed(allow: &'static str) -> Response {
-    Response {
+pub(super) fn not_allowed(allow: &'static str) -> Failure {
+    Failure {
         allow: Some(allow),
         ..ScimError::status_with(405, format!("this path takes {allow}")).into()
     }
 }
 
 /// 409: another resource of the tenant has the value (RFC 7644 section 3.12, `uniqueness`).
-pub(super) fn duplicate(key: &UniqueKey) -> Response {
+pub(super) fn duplicate(key: &UniqueKey) -> Failure {
     let attribute = &key.attribute;
     ScimError::uniqueness(format!(
         "another user of this tenant has this {attribute} already"
@@ -161,13 +187,13 @@ pub(super) fn duplicate(key: &UniqueKey) -> Response {
 }
 
 /// The store could not be read.
-pub(super) fn unavailable(error: &StoreError) -> Response {
+pub(super) fn unavailable(error: &StoreError) -> Failure {
     tracing::error!(%error, "the store cannot be read");
     ScimError::status_with(503, "the gateway's store is not available; try again").into()
 }
 
 /// The store refused a commit.
-pub(super) fn store_failure(error: &CommitError) -> Response {
+pub(super) fn store_failure(error: &CommitError) -> Failure {
     match error {
         CommitError::Conflict(Conflict::UniqueTaken { key, .. }) => duplicate(key),
         CommitError::Conflict(conflict) => {
@@ -183,7 +209,7 @@ pub(super) fn store_failure(error: &CommitError) -> Response {
             tracing::error!(reason = %message, "the store cannot be written");
             let busy =
                 ScimError::status_with(503, "the gateway's store is not available; try again");
-            Response {
+            Failure {
                 retry_after_s: Some(retry_after_ms.div_ceil(1000).max(1)),
                 ..busy.into()
             }
@@ -193,7 +219,7 @@ pub(super) fn store_failure(error: &CommitError) -> Response {
 }
 
 /// The vendor, or the connector that speaks to it, did not carry the change out.
-pub(super) fn vendor_failure(admission: &Admission, error: &CallError) -> Response {
+pub(super) fn vendor_failure(admission: &Admission, error: &CallError) -> Failure {
     let app = admission.tenant().app();
     tracing::warn!(tenant.id = %admission.tenant().name, connector.id = app, %error, "not carried out");
     match error {
@@ -215,12 +241,12 @@ pub(super) fn vendor_failure(admission: &Admission, error: &CallError) -> Respon
     }
 }
 
-fn refused(app: &str, refusal: &ConnectorError) -> Response {
+fn refused(app: &str, refusal: &ConnectorError) -> Failure {
     let said = &refusal.message;
     let retry_after_s = refusal
         .retry_after_ms
         .map_or(RETRY_AFTER_S, |ms| u64::from(ms).div_ceil(1000).max(1));
-    let retry = |error: ScimError| Response {
+    let retry = |error: ScimError| Failure {
         retry_after_s: Some(retry_after_s),
         ..error.into()
     };

@@ -6,7 +6,7 @@ use crate::auth::Admission;
 use crate::scim::{self, Filter, IndexedAttribute, Projection, ScimError, ScimType, Unique};
 use crate::store::{Kind, StoreError, Stored, UniqueKey};
 
-use super::answer::{Response, gone, meta, resource_of, unavailable};
+use super::answer::{Failure, Response, gone, meta, resource_of, unavailable};
 use super::{Pipeline, Query, Request};
 
 /// How many resources a page or a scan reads before it lets other requests run.
@@ -20,7 +20,7 @@ impl Pipeline {
         request: &Request,
         id: uuid::Uuid,
         query: &Query,
-    ) -> Result<Response, Response> {
+    ) -> Result<Response, Failure> {
         let stored = admission.store().resource(Kind::User, id).await;
         let stored = stored
             .map_err(|error| unavailable(&error))?
@@ -40,7 +40,7 @@ impl Pipeline {
         &self,
         admission: &Admission,
         query: &Query,
-    ) -> Result<Response, Response> {
+    ) -> Result<Response, Failure> {
         let indexed = query.filter.as_ref().and_then(|filter| {
             let (attribute, value) = filter.index_lookup()?;
             Some((filter, attribute, value))
@@ -122,7 +122,7 @@ impl Pipeline {
         admission: &Admission,
         filter: &Filter,
         query: &Query,
-    ) -> Result<(u64, Vec<Stored>), Response> {
+    ) -> Result<(u64, Vec<Stored>), Failure> {
         let store = admission.store();
         let count = store.count(Kind::User).await;
         if count.map_err(|error| unavailable(&error))? > self.limits.scan_resources_max as u64 {
