@@ -157,7 +157,16 @@ impl Dispatcher {
             tenant.id = %admission.tenant().name, operation.id = %change.intent.id, %error,
             "outcome unknown, looking the account up"
         );
-        match self.settle(admission, change).await {
+        let half_done = half_done_uid(&error);
+        if let (Some(uid), true) = (&half_done, is_final(&error)) {
+            return self.undo(admission, change, uid.clone(), error).await;
+        }
+        let half_done = half_done.is_some();
+        if half_done && kind(&error) == Some(ErrorKind::RateLimited) {
+            // Asking the vendor more now would only be refused again; the repetition goes on from here.
+            return Verdict::Unknown(error);
+        }
+        match self.settle(admission, change, half_done).await {
             // The vendor answers again and does not hold the change: the first error is the news.
             Verdict::NotDone(_) => Verdict::NotDone(error),
             // The first error says more than the failure of the lookup that followed it.
@@ -207,8 +216,9 @@ impl Dispatcher {
     }
 
     /// Finds out at the vendor what became of an open intent, and brings a change that got halfway
-    /// to its end.
-    pub async fn settle(&self, admission: &Admission, change: &Change) -> Verdict {
+    /// to its end. One that is refused there is undone if it is known to have got halfway
+    /// (`half_done`): the vendor must not keep half of what the client was told had failed.
+    async fn settle(&self, admission: &Admission, change: &Change, half_done: bool) -> Verdict {
         let intent = &change.intent;
         let account = match self.look_up(admission, change).await {
             Ok(account) => account,
@@ -221,12 +231,70 @@ impl Dispatcher {
                 let message = "the vendor does not hold the account".to_owned();
                 return Verdict::NotDone(CallError::absent(message));
             }
-            (_, Some(account)) => self.roll_forward(admission, change, account).await,
+            (_, Some(account)) => {
+                let uid = account.uid.clone();
+                match self.roll_forward(admission, change, account).await {
+                    Err(error)
+                        if is_final(&error) && (half_done || half_done_uid(&error).is_some()) =>
+                    {
+                        return self.undo(admission, change, uid, error).await;
+                    }
+                    finished => finished,
+                }
+            }
         };
         match finished {
             Ok(uid) => Verdict::Done(uid),
-            Err(error) if is_certain(&error) => Verdict::NotDone(error),
+            Err(error) if is_final(&error) => Verdict::NotDone(error),
             Err(error) => Verdict::Unknown(error),
+        }
+    }
+
+    /// Takes back what a refused change has left at the vendor: an account that belongs to no
+    /// resource is deleted, one that does is set to what the store says. If that fails too, the
+    /// intent stays open and recovery tries again.
+    async fn undo(
+        &self,
+        admission: &Admission,
+        change: &Change,
+        uid: String,
+        refusal: CallError,
+    ) -> Verdict {
+        let intent = &change.intent;
+        let before = change.before.as_ref();
+        let before = before.and_then(|it| Resource::from_document(it.document.clone()));
+        let undone = async {
+            let call = match &before {
+                None => Call::Delete { uid },
+                Some(before) => {
+                    let Some(account) = self.look_up(admission, change).await? else {
+                        return Ok(());
+                    };
+                    let Some(held) = held(&account) else {
+                        return Ok(());
+                    };
+                    let deltas = self.missing(admission, change, &held, before);
+                    Call::Update {
+                        uid,
+                        desired: json(before.as_map()),
+                        deltas: json(&deltas),
+                    }
+                }
+            };
+            admission
+                .call(intent.id, intent.attempt, call)
+                .await
+                .map(|_| ())
+        };
+        match undone.await {
+            Ok(()) => Verdict::NotDone(refusal),
+            Err(error) => {
+                tracing::error!(
+                    tenant.id = %admission.tenant().name, operation.id = %intent.id, %error,
+                    "a refused change is not taken back yet"
+                );
+                Verdict::Unknown(refusal)
+            }
         }
     }
 
@@ -270,7 +338,7 @@ impl Dispatcher {
         let (Some(desired), Some(held)) = (&change.desired, held(&account)) else {
             return Ok(account.uid);
         };
-        let deltas = plan::diff(admission.profile(), &held, desired);
+        let deltas = self.missing(admission, change, &held, desired);
         if deltas.is_empty() {
             return Ok(account.uid);
         }
@@ -286,6 +354,24 @@ impl Dispatcher {
             Reply::Account(account) => Ok(account.uid),
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// What the account lacks of `wanted`. Only what the change is about: what an administrator keeps
+    /// at the vendor by hand is not the gateway's, and a create, which may adopt an account that was
+    /// there before, clears nothing.
+    fn missing(
+        &self,
+        admission: &Admission,
+        change: &Change,
+        held: &Resource,
+        wanted: &Resource,
+    ) -> Vec<Delta> {
+        let mut deltas = plan::diff(admission.profile(), held, wanted);
+        match change.intent.operation {
+            Operation::Create => deltas.retain(|delta| delta.value.is_some()),
+            _ => deltas.retain(|delta| change.deltas.iter().any(|it| it.path == delta.path)),
+        }
+        deltas
     }
 
     /// Commits the outcome: resource, link, provisioning log and the cleared intent in one durable
@@ -363,14 +449,23 @@ impl Dispatcher {
             .await
             .map_err(Leftover::Read)?;
         let desired = intent.desired.clone().and_then(Resource::from_document);
+        let current = before.as_ref();
+        let current = current.and_then(|it| Resource::from_document(it.document.clone()));
+        let deltas = match (&current, &desired) {
+            (Some(current), Some(desired)) => plan::diff(admission.profile(), current, desired),
+            _ => Vec::new(),
+        };
         let change = Change {
             request_id: intent.id.to_string(),
             intent,
             before,
             desired,
-            deltas: Vec::new(),
+            deltas,
         };
-        let verdict = self.settle(admission, &change).await;
+        // Which of several attempts got how far is not known any more; what cannot be finished is
+        // taken back only where the resource says what to go back to.
+        let half_done = change.before.is_some();
+        let verdict = self.settle(admission, &change, half_done).await;
         let open = matches!(verdict, Verdict::Unknown(_));
         match self.conclude(admission, &change, verdict, started).await {
             Ok(Concluded::Failed(error)) if open => Err(Leftover::Vendor(error)),
@@ -512,11 +607,18 @@ fn kind(error: &CallError) -> Option<ErrorKind> {
     }
 }
 
-/// After this error the vendor certainly does not hold the change.
+/// The account that the connector has changed before it failed.
+fn half_done_uid(error: &CallError) -> Option<String> {
+    match error {
+        CallError::Refused(refusal) => refusal.uid.clone(),
+        _ => None,
+    }
+}
+
+/// After this error the vendor certainly does not hold any of the change.
 fn is_certain(error: &CallError) -> bool {
     match error {
-        // A half-succeeded create names the account that now exists.
-        CallError::Refused(refusal) if refusal.uid.is_some() => false,
+        CallError::Refused(_) if half_done_uid(error).is_some() => false,
         CallError::Refused(refusal) => match refusal.kind {
             ErrorKind::Invalid
             | ErrorKind::NotFound
@@ -535,4 +637,18 @@ fn is_certain(error: &CallError) -> bool {
         | CallError::DeadlineExceeded
         | CallError::Contract(_) => false,
     }
+}
+
+/// The vendor refuses the change itself: sending it again later will not help.
+fn is_final(error: &CallError) -> bool {
+    matches!(
+        kind(error),
+        Some(
+            ErrorKind::Invalid
+                | ErrorKind::NotFound
+                | ErrorKind::AlreadyExists
+                | ErrorKind::Conflict
+                | ErrorKind::Unsupported
+        )
+    )
 }

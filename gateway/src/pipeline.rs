@@ -84,8 +84,8 @@ pub struct Pipeline {
 enum Task {
     Discover(Value),
     List(Query),
-    Read(Uuid, Query),
-    Write(Aim, Query),
+    Read(Uuid, Projection),
+    Write(Aim, Projection),
 }
 
 /// What a write aims at.
@@ -119,7 +119,7 @@ struct Query {
     filter: Option<Filter>,
     start_index: usize,
     count: usize,
-    projection: Projection,
+    shown: Projection,
 }
 
 impl Pipeline {
@@ -147,10 +147,10 @@ impl Pipeline {
             match self.route(&admission, &request)? {
                 Task::Discover(document) => Ok(Response::new(200, Some(document))),
                 Task::List(query) => self.list(&admission, &query).await,
-                Task::Read(id, query) => self.read(&admission, &request, id, &query).await,
-                Task::Write(aim, query) => {
+                Task::Read(id, shown) => self.read(&admission, &request, id, &shown).await,
+                Task::Write(aim, shown) => {
                     let wanted = self.parse(&admission, aim, body).await?;
-                    self.write(&admission, &request, aim, wanted, &query).await
+                    self.write(&admission, &request, aim, wanted, &shown).await
                 }
             }
         };
@@ -167,14 +167,14 @@ impl Pipeline {
         request: &Request,
         aim: Aim,
         wanted: Wanted,
-        query: &Query,
+        shown: &Projection,
     ) -> Result<Response, Failure> {
         let started = Instant::now();
         let mut work = self.load(admission, request, aim).await?;
         let change = loop {
             let change = self.plan(admission, request, aim, &wanted, &work)?;
             if is_local(&change) {
-                return self.commit_locally(admission, change, query).await;
+                return self.commit_locally(admission, change, shown).await;
             }
             let opened = self
                 .dispatcher
@@ -200,9 +200,9 @@ impl Pipeline {
             .map_err(|error| store_failure(&error))?;
         match concluded {
             Concluded::Stored(stored) if change.before.is_none() => {
-                Ok(self.created(admission, &stored, query))
+                Ok(self.created(admission, &stored, shown))
             }
-            Concluded::Stored(stored) => Ok(self.document(admission, 200, &stored, query)),
+            Concluded::Stored(stored) => Ok(self.document(admission, 200, &stored, shown)),
             Concluded::Deleted => Ok(Response::new(204, None)),
             Concluded::Failed(error) => Err(vendor_failure(admission, &error)),
         }
@@ -232,24 +232,29 @@ impl Pipeline {
                 _ => Err(not_allowed("GET")),
             };
         }
-        let query = || self.query(admission, request);
+        let read = || self.query(admission, request);
+        let shown = || self.projection(request);
         match (path.as_slice(), request.method) {
-            (["Users"], Method::Get) => Ok(Task::List(query()?)),
-            (["Users"], Method::Post) => Ok(Task::Write(Aim::Create, query()?)),
+            (["Users"], Method::Get) => Ok(Task::List(read()?)),
+            (["Users"], Method::Post) => Ok(Task::Write(Aim::Create, shown()?)),
             (["Users"], _) => Err(not_allowed("GET, POST")),
             (["Users", id], method) => {
-                let id = Uuid::parse_str(id).map_err(|_| gone(request))?;
+                let id = resource_id(id).ok_or_else(|| gone(request))?;
                 match method {
-                    Method::Get => Ok(Task::Read(id, query()?)),
-                    Method::Put => Ok(Task::Write(Aim::Replace(id), query()?)),
-                    Method::Patch => Ok(Task::Write(Aim::Patch(id), query()?)),
-                    Method::Delete => Ok(Task::Write(Aim::Delete(id), query()?)),
+                    Method::Get => Ok(Task::Read(id, shown()?)),
+                    Method::Put => Ok(Task::Write(Aim::Replace(id), shown()?)),
+                    Method::Patch => Ok(Task::Write(Aim::Patch(id), shown()?)),
+                    Method::Delete => Ok(Task::Write(Aim::Delete(id), shown()?)),
                     Method::Post | Method::Other => Err(not_allowed("GET, PUT, PATCH, DELETE")),
                 }
             }
             // A lookup of a group that cannot exist yet is an empty list: Entra asks during Test
             // Connection, and a 404 there puts the job into quarantine.
             (["Groups"], Method::Get) => Ok(Task::Discover(scim::list_response(0, 1, Vec::new()))),
+            (["Groups"], Method::Post) => {
+                let detail = "this app provisions users only; take groups out of the scope";
+                Err(ScimError::status_with(501, detail).into())
+            }
             (["Me"], _) => Err(ScimError::status_with(501, "/Me is not implemented").into()),
             _ => Err(gone(request)),
         }
@@ -260,9 +265,8 @@ impl Pipeline {
             filter: None,
             start_index: 1,
             count: self.limits.page_size_default,
-            projection: Projection::default(),
+            shown: self.projection(request)?,
         };
-        let (mut attributes, mut excluded) = (None, None);
         for (name, value) in url::form_urlencoded::parse(request.query.as_bytes()) {
             match name.as_ref() {
                 "filter" => {
@@ -271,21 +275,26 @@ impl Pipeline {
                     query.filter = Some(filter);
                 }
                 // RFC 7644 section 3.4.2.4: below 1 means 1, a negative count means 0.
-                "startIndex" => {
-                    query.start_index = usize::try_from(whole(&name, &value)?).unwrap_or(1).max(1);
-                }
-                "count" => {
-                    let count = usize::try_from(whole(&name, &value)?).unwrap_or(0);
-                    query.count = count.min(self.limits.page_size_max);
-                }
+                "startIndex" => query.start_index = whole(&name, &value)?.max(1),
+                "count" => query.count = whole(&name, &value)?.min(self.limits.page_size_max),
+                _ => {}
+            }
+        }
+        Ok(query)
+    }
+
+    /// What of a resource the client wants to see (RFC 7644 section 3.9).
+    fn projection(&self, request: &Request) -> Result<Projection, Failure> {
+        let (mut attributes, mut excluded) = (None, None);
+        for (name, value) in url::form_urlencoded::parse(request.query.as_bytes()) {
+            match name.as_ref() {
                 "attributes" => attributes = Some(value),
                 "excludedAttributes" => excluded = Some(value),
                 _ => {}
             }
         }
-        query.projection =
-            Projection::parse(attributes.as_deref(), excluded.as_deref(), &self.limits)?;
-        Ok(query)
+        let (attributes, excluded) = (attributes.as_deref(), excluded.as_deref());
+        Ok(Projection::parse(attributes, excluded, &self.limits)?)
     }
 
     async fn parse(
@@ -335,9 +344,10 @@ impl Pipeline {
             .await
             .map_err(|e| unavailable(&e))?
             .ok_or_else(|| gone(request))?;
-        let expected = request.if_match.as_deref();
-        if expected.is_some_and(|tags| !scim::if_match_holds(tags, Some(before.version))) {
-            let detail = "the resource has changed since it was read (If-Match)";
+        check_if_match(request, before.version)?;
+        let known = request.if_none_match.as_deref();
+        if known.is_some_and(|tags| !scim::if_none_match_holds(tags, Some(before.version))) {
+            let detail = "the resource is at a version that If-None-Match names";
             return Err(ScimError::status_with(412, detail).into());
         }
         Ok(Work {
@@ -419,6 +429,10 @@ impl Pipeline {
             }
             (Wanted::Patch(_), None) | (Wanted::Nothing, _) => None,
         };
+        let desired = match (desired, &current) {
+            (Some(desired), Some(current)) => Some(desired.keeping_active(current)),
+            (desired, _) => desired,
+        };
         let deltas = match (&current, &desired) {
             (Some(current), Some(desired)) => plan::diff(admission.profile(), current, desired),
             _ => Vec::new(),
@@ -457,14 +471,14 @@ impl Pipeline {
         &self,
         admission: &Admission,
         change: Change,
-        query: &Query,
+        shown: &Projection,
     ) -> Result<Response, Failure> {
         let (Some(before), Some(desired)) = (change.before, change.desired) else {
             return Err(ScimError::status_with(500, "a local change without a resource").into());
         };
         let document = desired.into_document();
         if document == before.document {
-            return Ok(self.document(admission, 200, &before, query));
+            return Ok(self.document(admission, 200, &before, shown));
         }
         let stored = Stored {
             version: before.version + 1,
@@ -484,7 +498,19 @@ impl Pipeline {
             .commit(vec![unchanged], writes)
             .await
             .map_err(|error| store_failure(&error))?;
-        Ok(self.document(admission, 200, &stored, query))
+        Ok(self.document(admission, 200, &stored, shown))
+    }
+}
+
+/// RFC 7644 section 3.14: a version that `If-Match` does not name is 412.
+fn check_if_match(request: &Request, version: u64) -> Result<(), ScimError> {
+    let expected = request.if_match.as_deref();
+    match expected.is_none_or(|tags| scim::if_match_holds(tags, Some(version))) {
+        true => Ok(()),
+        false => Err(ScimError::status_with(
+            412,
+            "the resource has changed since it was read (If-Match)",
+        )),
     }
 }
 
@@ -504,8 +530,22 @@ fn names_filter(query: &str) -> bool {
     url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "filter")
 }
 
-fn whole(name: &str, value: &str) -> Result<i64, ScimError> {
-    value
-        .parse()
-        .map_err(|_| ScimError::invalid_value(format!("{name}: \"{value}\" is not a whole number")))
+/// A number of the query, cut to what can be counted; negative counts as 0.
+fn whole(name: &str, value: &str) -> Result<usize, ScimError> {
+    let digits = value.strip_prefix(['-', '+']).unwrap_or(value);
+    if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        let detail = format!("{name}: \"{value}\" is not a whole number");
+        return Err(ScimError::invalid_value(detail));
+    }
+    match value.starts_with('-') {
+        true => Ok(0),
+        false => Ok(digits.parse().unwrap_or(usize::MAX)),
+    }
+}
+
+/// An id as the gateway wrote it. Other spellings of the same number are other ids: `id` is
+/// caseExact (RFC 7643 section 3.1).
+fn resource_id(text: &str) -> Option<Uuid> {
+    let id = Uuid::parse_str(text).ok()?;
+    (id.to_string() == text).then_some(id)
 }

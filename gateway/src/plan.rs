@@ -28,6 +28,9 @@ pub fn diff(profile: &Profile, old: &Resource, new: &Resource) -> Vec<Delta> {
         .filter_map(|supported| {
             let before = supported.path.value_in(user, old.as_map());
             let after = supported.path.value_in(user, new.as_map());
+            // Who never said whether a user is active means an active one.
+            let implied = (supported.text == "active").then_some(&Value::Bool(true));
+            let (before, after) = (before.or(implied), after.or(implied));
             (before != after).then(|| Delta {
                 path: supported.text.clone(),
                 value: after.cloned(),

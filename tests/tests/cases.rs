@@ -15,7 +15,8 @@
 //! `${case}` is unique to the case, other `${…}` come from `save`. An expected body holds where the
 //! answer has at least these members; arrays are compared whole. A string that starts with `~` is
 //! expected to be contained. `raw` in place of `body` sends text as it is, `raw_repeat` repeats a
-//! piece of it. `vendor` lists the vendor's requests of the step, all of them, in their order.
+//! piece of it. `vendor` lists the vendor's requests of the step, all of them, in their order; with
+//! `exact`, a request's variables are those named and no others.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -80,6 +81,9 @@ struct VendorCall {
     operation: String,
     #[serde(default)]
     variables: Map<String, Value>,
+    /// The variables are these and no others.
+    #[serde(default)]
+    exact: bool,
 }
 
 #[test]
@@ -249,6 +253,12 @@ impl Stage {
         }
         for (seen, wanted) in seen.iter().zip(wanted) {
             let variables = substitute_all(&Value::Object(wanted.variables.clone()), saved);
+            if wanted.exact && variables != seen.variables {
+                let (operation, seen) = (&wanted.operation, &seen.variables);
+                return Err(format!(
+                    "{operation}: {seen} instead of exactly {variables}"
+                ));
+            }
             compare(&variables, &seen.variables)
                 .map_err(|difference| format!("{}: {difference}", wanted.operation))?;
         }

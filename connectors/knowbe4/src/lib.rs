@@ -73,9 +73,19 @@ impl Connector for KnowBe4 {
         if activity == Some(true) {
             vendor.unarchive(id)?;
         }
-        vendor.edit(id, changes)?;
+        let edits = !changes.is_empty();
+        let edited = vendor.edit(id, changes);
+        // Brought back and then not edited is half of a change.
+        edited.map_err(|error| {
+            if activity == Some(true) {
+                error.uid(id)
+            } else {
+                error
+            }
+        })?;
         if activity == Some(false) {
-            vendor.archive(id)?;
+            let archived = vendor.archive(id);
+            archived.map_err(|error| if edits { error.uid(id) } else { error })?;
         }
         Ok(Account::new(id))
     }

@@ -67,7 +67,8 @@ async fn serve(
 
 /// Anything outside a tenant's tree.
 async fn elsewhere(request: HttpRequest) -> HttpResponse {
-    answer(ScimError::status_with(404, request.path()).into(), "")
+    let detail = format!("there is nothing at {}", request.path());
+    answer(ScimError::status_with(404, detail).into(), "")
 }
 
 fn parts(request: &HttpRequest) -> Request {
@@ -76,7 +77,8 @@ fn parts(request: &HttpRequest) -> Request {
         id: Uuid::now_v7().to_string(),
         tenant: request.match_info().query("tenant").to_owned(),
         method: match request.method().as_str() {
-            "GET" => Method::Get,
+            // The server leaves the body of the answer to HEAD away.
+            "GET" | "HEAD" => Method::Get,
             "POST" => Method::Post,
             "PUT" => Method::Put,
             "PATCH" => Method::Patch,
@@ -90,8 +92,8 @@ fn parts(request: &HttpRequest) -> Request {
             .collect(),
         query: request.query_string().to_owned(),
         token: token(request),
-        if_match: header_text(request, header::IF_MATCH).map(str::to_owned),
-        if_none_match: header_text(request, header::IF_NONE_MATCH).map(str::to_owned),
+        if_match: condition(request, header::IF_MATCH),
+        if_none_match: condition(request, header::IF_NONE_MATCH),
     }
 }
 
@@ -103,6 +105,12 @@ fn token(request: &HttpRequest) -> Option<String> {
         return None;
     }
     auth::bearer(only.to_str().ok()?).map(str::to_owned)
+}
+
+/// A condition that cannot be read is still one: it names no version.
+fn condition(request: &HttpRequest, name: header::HeaderName) -> Option<String> {
+    let tags = request.headers().get(name)?;
+    Some(String::from_utf8_lossy(tags.as_bytes()).into_owned())
 }
 
 fn header_text(request: &HttpRequest, name: header::HeaderName) -> Option<&str> {

@@ -9,10 +9,10 @@ use serde_json::Value;
 use crate::auth::Admission;
 use crate::connector::{CallError, ConnectorError, ErrorKind};
 use crate::dispatch::Change;
-use crate::scim::{self, Meta, Resource, ScimError};
+use crate::scim::{self, Meta, Projection, Resource, ScimError};
 use crate::store::{CommitError, Conflict, Kind, Operation, StoreError, Stored, UniqueKey};
 
-use super::{Pipeline, Query, Request};
+use super::{Pipeline, Request};
 
 /// What `Retry-After` says when nothing better is known.
 const RETRY_AFTER_S: u64 = 10;
@@ -89,11 +89,11 @@ impl Pipeline {
         &self,
         admission: &Admission,
         stored: &Stored,
-        query: &Query,
+        shown: &Projection,
     ) -> Response {
         Response {
             location: Some(location(admission, stored)),
-            ..self.document(admission, 201, stored, query)
+            ..self.document(admission, 201, stored, shown)
         }
     }
 
@@ -103,21 +103,26 @@ impl Pipeline {
         admission: &Admission,
         status: u16,
         stored: &Stored,
-        query: &Query,
+        shown: &Projection,
     ) -> Response {
         Response {
             etag: Some(scim::etag(stored.version)),
-            ..Response::new(status, Some(self.render(admission, stored, query)))
+            ..Response::new(status, Some(self.render(admission, stored, shown)))
         }
     }
 
     /// A stored resource as the client sees it.
-    pub(super) fn render(&self, admission: &Admission, stored: &Stored, query: &Query) -> Value {
+    pub(super) fn render(
+        &self,
+        admission: &Admission,
+        stored: &Stored,
+        shown: &Projection,
+    ) -> Value {
         scim::render(
             admission.profile().user(),
             &resource_of(stored),
             &meta(admission, stored),
-            &query.projection,
+            shown,
         )
     }
 }
@@ -166,7 +171,11 @@ pub(super) fn is_local(change: &Change) -> bool {
 
 /// 404 for a resource or a path that does not exist.
 pub(super) fn gone(request: &Request) -> Failure {
-    ScimError::status_with(404, request.path.join("/")).into()
+    let detail = match request.path.as_slice() {
+        [kind, id] if kind == "Users" => format!("no user of this tenant has the id {id}"),
+        path => format!("there is nothing at {}", path.join("/")),
+    };
+    ScimError::status_with(404, detail).into()
 }
 
 /// 405 with the methods that the path knows.

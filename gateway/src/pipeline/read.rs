@@ -7,7 +7,7 @@ use crate::scim::{self, Filter, IndexedAttribute, Projection, ScimError, ScimTyp
 use crate::store::{Kind, StoreError, Stored, UniqueKey};
 
 use super::answer::{Failure, Response, gone, meta, resource_of, unavailable};
-use super::{Pipeline, Query, Request};
+use super::{Pipeline, Query, Request, check_if_match};
 
 /// How many resources a page or a scan reads before it lets other requests run.
 const READ_CHUNK: usize = 200;
@@ -19,12 +19,13 @@ impl Pipeline {
         admission: &Admission,
         request: &Request,
         id: uuid::Uuid,
-        query: &Query,
+        shown: &Projection,
     ) -> Result<Response, Failure> {
         let stored = admission.store().resource(Kind::User, id).await;
         let stored = stored
             .map_err(|error| unavailable(&error))?
             .ok_or_else(|| gone(request))?;
+        check_if_match(request, stored.version)?;
         let known = request.if_none_match.as_deref();
         if known.is_some_and(|tags| !scim::if_none_match_holds(tags, Some(stored.version))) {
             return Ok(Response {
@@ -32,7 +33,7 @@ impl Pipeline {
                 ..Response::new(304, None)
             });
         }
-        Ok(self.document(admission, 200, &stored, query))
+        Ok(self.document(admission, 200, &stored, shown))
     }
 
     /// `GET /Users` (RFC 7644 section 3.4.2). A filter that nothing matches is an empty list.
@@ -58,7 +59,7 @@ impl Pipeline {
         };
         let resources: Vec<Value> = found
             .iter()
-            .map(|stored| self.render(admission, stored, query))
+            .map(|stored| self.render(admission, stored, &query.shown))
             .collect();
         let body = scim::list_response(total, query.start_index as u64, resources);
         Ok(Response::new(200, Some(body)))

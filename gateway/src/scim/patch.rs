@@ -25,6 +25,7 @@ use super::schema::{Attribute, Container, Mutability, Resolved, ResourceType};
 use super::syntax::Path;
 use super::value::{
     At, assigned, check_count, coerce_list, coerce_one, is_unassigned, is_urn, key_of, member,
+    refers_to_nothing,
 };
 
 /// The three operations.
@@ -567,7 +568,7 @@ fn drop_hollow(map: &mut Map<String, Value>, key: &str, attribute: Option<&Attri
             items.is_empty()
         }
         Some(Value::Object(members)) => {
-            attribute.is_some_and(Attribute::has_value_sub) && !members.contains_key("value")
+            attribute.is_some_and(Attribute::has_value_sub) && refers_to_nothing(members)
         }
         _ => false,
     };

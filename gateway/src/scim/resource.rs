@@ -70,6 +70,16 @@ impl Resource {
         self.0.get(name)
     }
 
+    /// This resource with `active` as it was in `before`, if it says nothing of its own: a default of
+    /// true (RFC 7644 section 3.5.1 allows one) would switch a disabled user on again, unasked.
+    #[must_use]
+    pub fn keeping_active(mut self, before: &Self) -> Self {
+        if let (None, Some(active)) = (self.0.get("active"), before.0.get("active")) {
+            self.0.insert("active".to_owned(), active.clone());
+        }
+        self
+    }
+
     /// The values that no other resource of this kind in the tenant may hold, folded for comparison.
     #[must_use]
     pub fn unique_values(&self, kind: ResourceKind) -> Vec<(Unique, String)> {

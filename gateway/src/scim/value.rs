@@ -254,8 +254,14 @@ fn coerce_object(
     // The object of an attribute that stands for its value is nothing without one: Entra clears
     // manager with `{"value": ""}`.
     let hollow = map.is_empty()
-        || (!attribute.multi_valued && attribute.has_value_sub() && !map.contains_key("value"));
+        || (!attribute.multi_valued && attribute.has_value_sub() && refers_to_nothing(&map));
     Ok((!hollow).then_some(Value::Object(map)))
+}
+
+/// Nothing is left of a single value but its `$ref`: `value` is gone, and a name that the app takes
+/// beside it (`manager.displayName`) is not there either.
+pub(super) fn refers_to_nothing(members: &Map<String, Value>) -> bool {
+    members.keys().all(|name| name == "$ref")
 }
 
 /// The client's own string if it is spelt right, so that the usual case copies nothing.
