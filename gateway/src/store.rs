@@ -486,10 +486,16 @@ pub struct StoreLimits {
     pub batch_max: usize,
     /// Bytes that share one flush; also the largest write set that is taken.
     pub batch_bytes_max: usize,
+    /// How long the commit thread lets write sets gather after a batch of more than one,
+    /// microseconds. Default 300; 0 for not at all. A single writer never waits.
+    pub gather_us: u64,
     /// Free space on the volume below which nothing is written any more. A refused write
     /// recovers by itself; one that fails half-way ends the process.
     pub disk_free_bytes_min: u64,
 }
+
+/// Longer than that no client should wait for others: 0.1 s.
+const GATHER_US_MAX: u64 = 100_000;
 
 impl Default for StoreLimits {
     fn default() -> StoreLimits {
@@ -499,6 +505,7 @@ impl Default for StoreLimits {
             queue_bytes_max: 64 << 20,
             batch_max: 512,
             batch_bytes_max: 4 << 20,
+            gather_us: 300,
             disk_free_bytes_min: 256 << 20,
         }
     }
@@ -519,6 +526,10 @@ impl StoreLimits {
             ("batch_bytes_max", self.batch_bytes_max as u64, 64 << 10),
         ];
         match least.iter().find(|(_, value, least)| value < least) {
+            None if self.gather_us > GATHER_US_MAX => Err(OpenError::Limits(format!(
+                "gather_us is {}, it must be at most {GATHER_US_MAX}",
+                self.gather_us
+            ))),
             None => Ok(()),
             Some((name, value, least)) => Err(OpenError::Limits(format!(
                 "{name} is {value}, it must be at least {least}"

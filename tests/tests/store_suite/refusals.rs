@@ -375,6 +375,12 @@ fn locations_and_limits_are_checked() {
     };
     let error = store::open("memory:", &tiny).err().unwrap().to_string();
     assert!(error.contains("queue_bytes_max is 1"), "{error}");
+    let slow = StoreLimits {
+        gather_us: 100_001,
+        ..limits()
+    };
+    let error = store::open("memory:", &slow).err().unwrap().to_string();
+    assert!(error.contains("gather_us is 100001"), "{error}");
     let file = tempfile::NamedTempFile::new().unwrap();
     let location = format!("sled:{}/store", file.path().display());
     let error = store::open(&location, &limits()).err().unwrap();

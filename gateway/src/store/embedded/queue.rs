@@ -82,7 +82,7 @@ impl<T> Queue<T> {
     /// Takes what is there, up to so many items and bytes (but at least one item); waits if nothing
     /// is.
     ///
-    /// There is no linger: while one batch is being flushed the next one gathers by itself.
+    /// Does not linger: when to let more gather is the commit thread's to say.
     pub(super) fn pop(&self, items: usize, bytes: usize, patience: Option<Duration>) -> Popped<T> {
         let mut state = self.state.lock();
         while state.items.is_empty() {
