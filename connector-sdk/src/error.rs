@@ -54,7 +54,8 @@ pub struct Error {
     pub retry_after_ms: Option<u32>,
     /// HTTP status of the vendor's answer.
     pub vendor_status: Option<u16>,
-    /// The account that now exists, where the operation half succeeded.
+    /// The account that the operation has changed before it failed; the gateway then takes the change
+    /// back or finishes it.
     pub uid: Option<String>,
 }
 
@@ -151,7 +152,7 @@ impl Error {
         self
     }
 
-    /// Names the account that now exists although the operation failed.
+    /// Names the account that the operation has changed although it failed.
     #[must_use]
     pub fn uid(mut self, uid: impl ToString) -> Error {
         self.uid = Some(uid.to_string());

@@ -92,6 +92,7 @@ mod tests {
             ])
         );
         assert!(diff(&profile, &new, &new).is_empty());
-        assert_eq!(diff(&profile, &Resource::default(), &old).len(), 5);
+        // Not `active`: true is what its absence means.
+        assert_eq!(diff(&profile, &Resource::default(), &old).len(), 4);
     }
 }
