@@ -8,7 +8,7 @@ use wasmtime::ResourceLimiter;
 #[serde(default, deny_unknown_fields)]
 pub struct ConnectorLimits {
     /// CPU time of one call, milliseconds, counted in steps of ten. Waiting for the vendor does not
-    /// count.
+    /// count; waiting for a processor, on an overloaded machine, does.
     pub cpu_ms: u32,
     /// Time of one call from start to end, milliseconds, waiting included.
     pub wall_ms: u32,
