@@ -48,6 +48,36 @@ pub struct Change {
     pub request_id: String,
 }
 
+impl Change {
+    /// The change that an intent stands for: from `before` to `desired`, by the tenant's profile.
+    pub fn new(
+        admission: &Admission,
+        intent: Intent,
+        before: Option<Stored>,
+        desired: Option<Resource>,
+        request_id: String,
+    ) -> Self {
+        let deltas = match (&before, &desired) {
+            (Some(before), Some(desired)) => {
+                plan::diff(admission.profile(), &resource_of(before), desired)
+            }
+            _ => Vec::new(),
+        };
+        Self {
+            intent,
+            before,
+            desired,
+            deltas,
+            request_id,
+        }
+    }
+}
+
+/// The stored document as a resource.
+pub fn resource_of(stored: &Stored) -> Resource {
+    Resource::from_document(stored.document.clone()).unwrap_or_default()
+}
+
 /// What came of a change at the vendor.
 pub enum Verdict {
     /// The vendor holds it, under this uid.
@@ -252,7 +282,8 @@ impl Dispatcher {
 
     /// Takes back what a refused change has left at the vendor: an account that belongs to no
     /// resource is deleted, one that does is set to what the store says. If that fails too, the
-    /// intent stays open and recovery tries again.
+    /// intent stays open: recovery tries again to finish the change, and takes it back where the
+    /// resource says what to go back to.
     async fn undo(
         &self,
         admission: &Admission,
@@ -261,8 +292,7 @@ impl Dispatcher {
         refusal: CallError,
     ) -> Verdict {
         let intent = &change.intent;
-        let before = change.before.as_ref();
-        let before = before.and_then(|it| Resource::from_document(it.document.clone()));
+        let before = change.before.as_ref().map(resource_of);
         let undone = async {
             let call = match &before {
                 None => Call::Delete { uid },
@@ -449,19 +479,8 @@ impl Dispatcher {
             .await
             .map_err(Leftover::Read)?;
         let desired = intent.desired.clone().and_then(Resource::from_document);
-        let current = before.as_ref();
-        let current = current.and_then(|it| Resource::from_document(it.document.clone()));
-        let deltas = match (&current, &desired) {
-            (Some(current), Some(desired)) => plan::diff(admission.profile(), current, desired),
-            _ => Vec::new(),
-        };
-        let change = Change {
-            request_id: intent.id.to_string(),
-            intent,
-            before,
-            desired,
-            deltas,
-        };
+        let request_id = intent.id.to_string();
+        let change = Change::new(admission, intent, before, desired, request_id);
         // Which of several attempts got how far is not known any more; what cannot be finished is
         // taken back only where the resource says what to go back to.
         let half_done = change.before.is_some();

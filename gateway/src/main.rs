@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-/// The store makes and drops many small pieces from several threads; this allocator takes a fifth to
-/// a third less CPU time per commit than the system's (`make bench`).
+/// The store makes and drops many small pieces from several threads, which the system's allocator is
+/// slow at.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

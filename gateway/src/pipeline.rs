@@ -19,8 +19,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::auth::{Admission, AdmitError, Gatekeeper};
-use crate::dispatch::{Change, Concluded, Dispatcher, Leftover, Turn};
-use crate::plan;
+use crate::dispatch::{Change, Concluded, Dispatcher, Leftover, Turn, resource_of};
 use crate::scim::{self, Filter, Profile, Projection, Resource, ScimError, ScimLimits};
 use crate::store::{
     CommitError, Conflict, Intent, Kind, Operation, Precondition, Stored, UniqueKey, Write,
@@ -28,8 +27,8 @@ use crate::store::{
 
 pub use answer::Response;
 use answer::{
-    Failure, duplicate, gone, is_local, not_allowed, resource_of, store_failure, unavailable,
-    unique_keys, vendor_failure,
+    Failure, duplicate, gone, is_local, not_allowed, store_failure, unavailable, unique_keys,
+    vendor_failure,
 };
 
 /// How long a request waits for its turn on a resource before it is told to come again. Entra's
@@ -433,10 +432,6 @@ impl Pipeline {
             (Some(desired), Some(current)) => Some(desired.keeping_active(current)),
             (desired, _) => desired,
         };
-        let deltas = match (&current, &desired) {
-            (Some(current), Some(desired)) => plan::diff(admission.profile(), current, desired),
-            _ => Vec::new(),
-        };
         let claims = desired.as_ref().map(unique_keys).unwrap_or_default();
         let operation = match aim {
             Aim::Create => Operation::Create,
@@ -456,13 +451,14 @@ impl Pipeline {
             attempt: work.resume.as_ref().map_or(1, |open| open.attempt + 1),
             opened: Timestamp::now(),
         };
-        Ok(Change {
+        let before = work.before.clone();
+        Ok(Change::new(
+            admission,
             intent,
-            before: work.before.clone(),
+            before,
             desired,
-            deltas,
-            request_id: request.id.clone(),
-        })
+            request.id.clone(),
+        ))
     }
 
     /// A change that the vendor need not hear of: stored in one commit, or not at all when nothing

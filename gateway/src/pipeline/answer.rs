@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::auth::Admission;
 use crate::connector::{CallError, ConnectorError, ErrorKind};
-use crate::dispatch::Change;
+use crate::dispatch::{Change, resource_of};
 use crate::scim::{self, Meta, Projection, Resource, ScimError};
 use crate::store::{CommitError, Conflict, Kind, Operation, StoreError, Stored, UniqueKey};
 
@@ -144,11 +144,6 @@ fn location(admission: &Admission, stored: &Stored) -> String {
         Kind::Group => "Groups",
     };
     format!("{}/{endpoint}/{}", admission.tenant().scim_url, stored.id)
-}
-
-/// The stored document as a resource.
-pub(super) fn resource_of(stored: &Stored) -> Resource {
-    Resource::from_document(stored.document.clone()).unwrap_or_default()
 }
 
 /// The values of a resource that no other resource of the tenant may have.

@@ -3,10 +3,11 @@
 use serde_json::Value;
 
 use crate::auth::Admission;
+use crate::dispatch::resource_of;
 use crate::scim::{self, Filter, IndexedAttribute, Projection, ScimError, ScimType, Unique};
 use crate::store::{Kind, StoreError, Stored, UniqueKey};
 
-use super::answer::{Failure, Response, gone, meta, resource_of, unavailable};
+use super::answer::{Failure, Response, gone, meta, unavailable};
 use super::{Pipeline, Query, Request, check_if_match};
 
 /// How many resources a page or a scan reads before it lets other requests run.

@@ -73,7 +73,7 @@ pub(super) fn run<E: Engine>(shared: &Arc<Shared<E>>) {
                 thread.commit(jobs);
                 if busy {
                     // A flush costs the same for one and for a hundred, and the next ones are on
-                    // their way: measured, a sixth less CPU per write and more of them.
+                    // their way.
                     std::thread::sleep(Duration::from_micros(limits.gather_us));
                 }
             }
