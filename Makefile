@@ -20,8 +20,15 @@ demo: ## start the gateway with a simulated API per vendor, provision a director
 	@scripts/demo $(ARGS)
 
 .PHONY: test
-test: ## every gate: format, lint, docs, licences, build, connectors, all tests
+test: ## every gate: format, lint, docs, licences, build, connectors, all tests, the judges
 	@scripts/test
+
+.PHONY: judges
+judges: ## let foreign SCIM software (scim2-tester, scim2-cli) judge every tenant of the demo
+	@scripts/setup test
+	cargo build --workspace --bins
+	@scripts/connectors
+	@scripts/judges
 
 .PHONY: build
 build: ## build all programs and tests (debug) and the connectors
@@ -39,7 +46,7 @@ bench: ## measure the corridor with release builds (ARGS reaches the benchmark)
 	@scripts/bench $(ARGS)
 
 .PHONY: soak
-soak: ## kill the gateway under load, again and again (SOAK_ROUNDS=300)
+soak: ## kill the gateway under load, again and again; fuzz the SCIM engine (SOAK_ROUNDS=300)
 	@scripts/soak $(SOAK_ROUNDS)
 
 .PHONY: fmt

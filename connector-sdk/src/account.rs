@@ -33,6 +33,11 @@ impl Account {
         }
     }
 
+    /// An account of which the vendor returned this SCIM resource.
+    pub(crate) fn of_resource(uid: String, attributes: Map<String, Value>) -> Account {
+        Account { uid, attributes }
+    }
+
     /// Sets one attribute by its profile path. `None` and null leave it out. A text that is no
     /// profile path is a mistake in the connector: natively it panics in debug builds, so that a
     /// test finds it; in the gateway the attribute is left out and a warning logged.

@@ -2,7 +2,9 @@
 //!
 //! Shared by the component and by native runs, so that both take the same way through a connector.
 
-use crate::{Account, Connector, Context, Deltas, Error, User};
+use crate::{
+    Account, Connector, Context, Deltas, Error, Group, GroupConnector, Member, MemberChange, User,
+};
 
 /// The contract's context record.
 pub(crate) struct RawContext {
@@ -57,4 +59,42 @@ pub(crate) fn find<C: Connector>(
     value: &str,
 ) -> Result<Vec<Account>, Error> {
     C::find(&context.typed::<C>()?, attribute, value)
+}
+
+pub(crate) fn create_group<C: GroupConnector>(
+    context: RawContext,
+    desired: &str,
+    members: &[Member],
+) -> Result<Account, Error> {
+    C::create_group(&context.typed::<C>()?, &Group::parse(desired)?, members)
+}
+
+pub(crate) fn update_group<C: GroupConnector>(
+    context: RawContext,
+    uid: &str,
+    desired: &str,
+    deltas: &str,
+    members: &MemberChange,
+) -> Result<Account, Error> {
+    let (desired, deltas) = (Group::parse(desired)?, Deltas::parse(deltas)?);
+    C::update_group(&context.typed::<C>()?, uid, &desired, &deltas, members)
+}
+
+pub(crate) fn delete_group<C: GroupConnector>(context: RawContext, uid: &str) -> Result<(), Error> {
+    C::delete_group(&context.typed::<C>()?, uid)
+}
+
+pub(crate) fn get_group<C: GroupConnector>(
+    context: RawContext,
+    uid: &str,
+) -> Result<Option<Account>, Error> {
+    C::get_group(&context.typed::<C>()?, uid)
+}
+
+pub(crate) fn find_groups<C: GroupConnector>(
+    context: RawContext,
+    attribute: &str,
+    value: &str,
+) -> Result<Vec<Account>, Error> {
+    C::find_groups(&context.typed::<C>()?, attribute, value)
 }

@@ -5,9 +5,13 @@ use std::sync::Once;
 
 use bindings::exports::scimgw::connector::accounts;
 use bindings::scimgw::connector::{http as wire, types};
+use group_bindings::exports::scimgw::connector::groups;
 
 use crate::call::{self, RawContext};
-use crate::{Account, Connector, Error, ErrorKind, HttpError, Response, http, log};
+use crate::{
+    Account, Connector, Error, ErrorKind, GroupConnector, HttpError, Member, MemberChange,
+    MemberKind, Response, http, log,
+};
 
 /// Made by wit-bindgen. The canonical ABI is raw pointers, hence the unsafe code.
 #[allow(unsafe_code, missing_docs, unreachable_pub, clippy::all)]
@@ -17,6 +21,20 @@ pub mod bindings {
         world: "connector",
         pub_export_macro: true,
         default_bindings_module: "connector_sdk::guest::bindings",
+    });
+}
+
+/// A world of its own, so that a connector without groups exports none: what a world exports, a
+/// component must have. The types are those of the first world.
+#[allow(unsafe_code, missing_docs, unreachable_pub, clippy::all)]
+pub mod group_bindings {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "package scimgw:sdk; world groups { export scimgw:connector/groups@0.1.0; }",
+        world: "scimgw:sdk/groups",
+        with: { "scimgw:connector/types@0.1.0": super::bindings::scimgw::connector::types },
+        pub_export_macro: true,
+        default_bindings_module: "connector_sdk::guest::group_bindings",
     });
 }
 
@@ -56,6 +74,66 @@ impl<C: Connector> accounts::Guest for C {
         let accounts = call::find::<C>(context.into(), &attribute, &value)?;
         Ok(accounts.into_iter().map(Into::into).collect())
     }
+}
+
+impl<C: GroupConnector> groups::Guest for C {
+    fn create(
+        context: types::Context,
+        desired: String,
+        members: Vec<groups::Member>,
+    ) -> Result<types::Account, types::Error> {
+        log_panics();
+        Ok(call::create_group::<C>(context.into(), &desired, &owned(members))?.into())
+    }
+
+    fn update(
+        context: types::Context,
+        uid: String,
+        desired: String,
+        deltas: String,
+        add: Vec<groups::Member>,
+        remove: Vec<groups::Member>,
+    ) -> Result<types::Account, types::Error> {
+        log_panics();
+        let members = MemberChange {
+            add: owned(add),
+            remove: owned(remove),
+        };
+        let context = context.into();
+        Ok(call::update_group::<C>(context, &uid, &desired, &deltas, &members)?.into())
+    }
+
+    fn delete(context: types::Context, uid: String) -> Result<String, types::Error> {
+        log_panics();
+        call::delete_group::<C>(context.into(), &uid)?;
+        Ok(uid)
+    }
+
+    fn get(context: types::Context, uid: String) -> Result<Option<types::Account>, types::Error> {
+        log_panics();
+        Ok(call::get_group::<C>(context.into(), &uid)?.map(Into::into))
+    }
+
+    fn find(
+        context: types::Context,
+        attribute: String,
+        value: String,
+    ) -> Result<Vec<types::Account>, types::Error> {
+        log_panics();
+        let groups = call::find_groups::<C>(context.into(), &attribute, &value)?;
+        Ok(groups.into_iter().map(Into::into).collect())
+    }
+}
+
+fn owned(members: Vec<groups::Member>) -> Vec<Member> {
+    let members = members.into_iter().map(|member| Member {
+        kind: match member.kind {
+            groups::MemberKind::User => MemberKind::User,
+            groups::MemberKind::Group => MemberKind::Group,
+        },
+        uid: member.uid,
+    });
+    members.collect()
 }
 
 /// A panic ends the instance with a bare `unreachable`; its message reaches the operator as a log

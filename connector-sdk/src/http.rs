@@ -257,8 +257,8 @@ impl Response {
     ///
     /// # Errors
     /// The kind that the status usually means: 401 unauthorized, 402 and 403 forbidden, 404 and
-    /// 410 not found, 409 already exists, 412 and 423 conflict, 429 rate limited (with the seconds
-    /// of `Retry-After`), 408, 425 and 5xx unavailable, 501 unsupported, other 4xx invalid, and
+    /// 410 not found, 409 already exists, 412 and 423 conflict, 429 rate limited (with the time of
+    /// `Retry-After`), 408, 425 and 5xx unavailable, 501 unsupported, other 4xx invalid, and
     /// internal for the rest. Look at [`Response::status`] first where the vendor means something
     /// else.
     pub fn error_for_status(self) -> Result<Response, Error> {
@@ -280,12 +280,22 @@ impl Response {
             let _ = write!(message, ": {}", self.excerpt());
         }
         let mut error = make(message).vendor_status(self.status);
-        // A connector has no clock, so the date form of Retry-After says nothing to it.
-        let seconds = self
-            .header("retry-after")
-            .and_then(|text| text.trim().parse::<u32>().ok());
-        error.retry_after_ms = seconds.map(|seconds| seconds.saturating_mul(1000));
+        error.retry_after_ms = self.retry_after_ms();
         Err(error)
+    }
+
+    /// `Retry-After` in both its forms (RFC 9110 section 10.2.3). A connector has no clock; what a
+    /// date means it learns from the answer's own `Date`.
+    fn retry_after_ms(&self) -> Option<u32> {
+        let text = self.header("retry-after")?.trim();
+        let seconds = match text.parse::<u32>() {
+            Ok(seconds) => seconds,
+            Err(_) => {
+                let now = http_date_s(self.header("date")?)?;
+                u32::try_from(http_date_s(text)?.saturating_sub(now)).ok()?
+            }
+        };
+        Some(seconds.saturating_mul(1000))
     }
 
     fn excerpt(&self) -> &str {
@@ -294,6 +304,31 @@ impl Response {
             None => &self.body,
         }
     }
+}
+
+/// Seconds since the year 0 of a date as `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 section 5.6.7);
+/// none for the two forms that are obsolete.
+fn http_date_s(text: &str) -> Option<u64> {
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let [_, day, month, year, time, "GMT"] = words[..] else {
+        return None;
+    };
+    let number = |text: &str, max: u64| text.parse().ok().filter(|number: &u64| *number <= max);
+    let (day, year) = (number(day, 31)?, number(year, 9999)?);
+    let month = MONTHS.iter().position(|name| *name == month)? as u64;
+    let mut parts = time.splitn(3, ':');
+    let mut part = |max| number(parts.next()?, max);
+    let (hour, minute, second) = (part(23)?, part(59)?, part(60)?);
+    // Days up to a date, for years that begin in March, so that the leap day is a year's last.
+    let (year, month) = match month {
+        0 | 1 => (year.checked_sub(1)?, month + 10),
+        _ => (year, month - 2),
+    };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day;
+    Some(((days * 24 + hour) * 60 + minute) * 60 + second)
 }
 
 #[cfg(test)]
@@ -345,8 +380,25 @@ mod tests {
         assert_eq!(told.retry_after_ms, Some(30_000));
         assert_eq!(told.vendor_status, Some(429));
         assert_eq!(told.message, "the vendor answered 429: slow down");
-        let date = error(&[("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT")]);
-        assert_eq!(date.retry_after_ms, None);
+        let until =
+            |now: &str, then: &str| error(&[("date", now), ("retry-after", then)]).retry_after_ms;
+        let then = "Sun, 01 Mar 2026 00:00:05 GMT";
+        let check = |now: &str, expected| assert_eq!(until(now, then), expected, "{now}");
+        check("Sun, 01 Mar 2026 00:00:00 GMT", Some(5_000));
+        check("Sat, 28 Feb 2026 23:59:00 GMT", Some(65_000));
+        // It has passed.
+        check("Mon, 02 Mar 2026 00:00:00 GMT", Some(0));
+        check("Wed, 31 Dec 2025 00:00:05 GMT", Some(u32::MAX));
+        for now in ["", "yesterday", "Sun, 01 Foo 2026 00:00:00 GMT"] {
+            check(now, None);
+        }
+        let leap = until(
+            "Wed, 28 Feb 2024 00:00:00 GMT",
+            "Fri, 01 Mar 2024 00:00:00 GMT",
+        );
+        assert_eq!(leap, Some(2 * 86_400_000));
+        // Without a `Date` there is nothing to count from.
+        assert_eq!(error(&[("retry-after", then)]).retry_after_ms, None);
     }
 
     #[test]

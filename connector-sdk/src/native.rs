@@ -36,7 +36,9 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 
 use crate::call::{self, RawContext};
-use crate::{Account, Connector, Error, HttpError, Response, http};
+use crate::{
+    Account, Connector, Error, GroupConnector, HttpError, Member, MemberChange, Response, http,
+};
 
 /// A request as the gateway would get it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,5 +161,38 @@ impl<C: Connector> Host<C> {
             deadline_ms: 30_000,
             settings: self.settings.clone(),
         })
+    }
+}
+
+impl<C: GroupConnector> Host<C> {
+    /// Calls [`GroupConnector::create_group`] with a Group as JSON text.
+    pub fn create_group(&self, desired: &str, members: &[Member]) -> Result<Account, Error> {
+        self.run(|context| call::create_group::<C>(context, desired, members))
+    }
+
+    /// Calls [`GroupConnector::update_group`] with a Group and the deltas as JSON text.
+    pub fn update_group(
+        &self,
+        uid: &str,
+        desired: &str,
+        deltas: &str,
+        members: &MemberChange,
+    ) -> Result<Account, Error> {
+        self.run(|context| call::update_group::<C>(context, uid, desired, deltas, members))
+    }
+
+    /// Calls [`GroupConnector::delete_group`].
+    pub fn delete_group(&self, uid: &str) -> Result<(), Error> {
+        self.run(|context| call::delete_group::<C>(context, uid))
+    }
+
+    /// Calls [`GroupConnector::get_group`].
+    pub fn get_group(&self, uid: &str) -> Result<Option<Account>, Error> {
+        self.run(|context| call::get_group::<C>(context, uid))
+    }
+
+    /// Calls [`GroupConnector::find_groups`].
+    pub fn find_groups(&self, attribute: &str, value: &str) -> Result<Vec<Account>, Error> {
+        self.run(|context| call::find_groups::<C>(context, attribute, value))
     }
 }

@@ -74,6 +74,69 @@ fn parse_filter(text: &str) -> Option<Filter<'_>> {
         .then_some(Filter { attribute, value })
 }
 
+/// A path with a filter, taken apart: one element of a list, or a sub-attribute of it.
+pub(crate) struct ValuePath<'a> {
+    /// The path of the list.
+    pub(crate) list: &'a str,
+    /// The filter as the path writes it.
+    pub(crate) filter: &'a str,
+    pub(crate) sub: Option<&'a str>,
+    condition: Filter<'a>,
+}
+
+impl<'a> ValuePath<'a> {
+    /// None if the text has no filter or is no profile path.
+    pub(crate) fn parse(text: &'a str) -> Option<ValuePath<'a>> {
+        let Path { filter, sub, .. } = parse(text)?;
+        let condition = filter?;
+        let (list, rest) = text.split_once('[')?;
+        let (filter, _) = rest.rsplit_once(']')?;
+        Some(ValuePath {
+            list,
+            filter,
+            sub,
+            condition,
+        })
+    }
+
+    /// The element that the filter names, if the resource has it.
+    pub(crate) fn find<'r>(&self, resource: &'r Map<String, Value>) -> Option<&'r Value> {
+        let elements = get(resource, self.list)?.as_array()?;
+        let mut elements = elements.iter();
+        elements.find(|element| self.condition.matches(element))
+    }
+
+    /// What an element must hold for the filter to name it.
+    pub(crate) fn condition(&self) -> (&'a str, &Value) {
+        (self.condition.attribute, &self.condition.value)
+    }
+}
+
+/// The name of the attribute that a path ends in, where a filter or a plain `value` says no more
+/// than the attribute it belongs to.
+pub(crate) fn leaf(text: &str) -> Option<&str> {
+    let path = parse(text)?;
+    let sub = path
+        .sub
+        .filter(|sub| path.filter.is_none() && *sub != "value");
+    Some(sub.unwrap_or(path.attribute))
+}
+
+/// The condition in RFC 7644's grammar that a resource has this text at the path.
+pub(crate) fn equals(path: &str, text: &str) -> String {
+    // The operand is a JSON string, so JSON's escapes are the filter's (RFC 7644 section 3.4.2.2).
+    let operand = serde_json::to_string(text).unwrap_or_default();
+    match ValuePath::parse(path) {
+        Some(ValuePath {
+            list,
+            filter,
+            sub: Some(sub),
+            ..
+        }) => format!("{list}[{filter} and {sub} eq {operand}]"),
+        _ => format!("{path} eq {operand}"),
+    }
+}
+
 /// The value at a path; none if the path is absent from the resource, null or no profile path.
 pub(crate) fn get<'a>(resource: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
     let value = match resource.get(path) {
@@ -205,6 +268,38 @@ mod tests {
         ] {
             check(absent, Value::Null);
         }
+    }
+
+    #[test]
+    fn a_filter_finds_by_what_a_path_holds() {
+        let check = |path: &str, text: &str, filter: &str| assert_eq!(equals(path, text), filter);
+        check("userName", "ann", r#"userName eq "ann""#);
+        check("userName", r#"a"\n"#, r#"userName eq "a\"\\n""#);
+        check(
+            "name.familyName",
+            "O'Malley",
+            r#"name.familyName eq "O'Malley""#,
+        );
+        check(
+            r#"emails[type eq "work"].value"#,
+            "é@x",
+            r#"emails[type eq "work" and value eq "é@x"]"#,
+        );
+        check(
+            &format!("{ENTERPRISE}:employeeNumber"),
+            "7",
+            &format!(r#"{ENTERPRISE}:employeeNumber eq "7""#),
+        );
+    }
+
+    #[test]
+    fn the_leaf_is_the_word_that_people_use() {
+        let check = |path: &str, name: &str| assert_eq!(leaf(path), Some(name), "{path}");
+        check("title", "title");
+        check("name.givenName", "givenName");
+        check(r#"emails[type eq "work"].value"#, "emails");
+        check(&format!("{ENTERPRISE}:manager.value"), "manager");
+        check(&format!("{ENTERPRISE}:department"), "department");
     }
 
     #[test]

@@ -49,6 +49,10 @@ impl User {
     pub fn value(&self, path: &str) -> Option<&Value> {
         path::get(&self.attributes, path)
     }
+
+    pub(crate) fn attributes(&self) -> &Map<String, Value> {
+        &self.attributes
+    }
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ enum Command {
     Serve,
     /// Check the configuration and every connector; print all problems with file, line and column.
     Check,
-    /// Show the configured tenants and their SCIM URLs.
+    /// Show the configured tenants, and how their clients speak.
     #[command(subcommand)]
     Tenant(tenant::TenantCommand),
     /// Issue, list and revoke a tenant's bearer tokens.
@@ -83,9 +83,8 @@ pub fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Serve => load(&cli).and_then(|settings| runtime()?.block_on(serve::run(settings))),
         Command::Check => check::run(&cli.config, cli.output),
-        Command::Tenant(command) => {
-            load(&cli).and_then(|settings| tenant::run(command, &settings, cli.output))
-        }
+        Command::Tenant(command) => load(&cli)
+            .and_then(|settings| runtime()?.block_on(tenant::run(command, &settings, cli.output))),
         Command::Token(command) => load(&cli)
             .and_then(|settings| runtime()?.block_on(token::run(command, &settings, cli.output))),
         Command::Log(args) => load(&cli)

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde::de::IgnoredAny;
 use tokio::sync::Semaphore;
-use wasmtime::component::{HasSelf, Linker};
+use wasmtime::component::{HasSelf, Instance, InstancePre, Linker};
 use wasmtime::{Engine, PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
 use crate::egress::Outbound;
@@ -30,7 +30,7 @@ mod toolchain;
 mod verdict;
 
 use cache::Cache;
-use contract::{Bindings, BindingsPre, types};
+use contract::{Bindings, GROUPS, accounts, groups, types};
 use guest::{Guest, LogBook};
 pub use limits::ConnectorLimits;
 pub use verdict::{Account, CallError, ConnectorError, ErrorKind, Reply};
@@ -107,10 +107,34 @@ pub struct Connector {
     name: Arc<str>,
     manifest: Manifest,
     digest: String,
-    pre: BindingsPre<Guest>,
+    pre: InstancePre<Guest>,
+    /// Where its interfaces are; not every connector has groups.
+    accounts: accounts::GuestIndices,
+    groups: Option<groups::GuestIndices>,
 }
 
-/// What a connector is asked to do. Users and deltas are JSON text, as the contract wants them.
+/// Who is in a group, by the vendor's key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupMember {
+    /// Whether the uid is an account's or a group's.
+    pub kind: MemberKind,
+    /// The vendor's key.
+    pub uid: String,
+}
+
+/// What a member of a group is at the vendor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemberKind {
+    /// An account.
+    User,
+    /// A group inside the group.
+    Group,
+}
+
+/// What a connector is asked to do. Resources and deltas are JSON text, as the contract wants them.
+///
+/// How many members a call names is bounded by the caller: each batch of them costs the connector a
+/// request, of which it has `http_requests_max`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
     /// Bring an account into being as `desired`, a SCIM User.
@@ -139,6 +163,43 @@ pub enum Call {
     },
     /// The accounts whose attribute has this value.
     Find {
+        /// A path of the profile.
+        attribute: String,
+        /// Its value.
+        value: String,
+    },
+    /// Bring a group into being, or adopt it, with these members.
+    CreateGroup {
+        /// A SCIM Group without its members.
+        desired: String,
+        /// Who is to be in it.
+        members: Vec<GroupMember>,
+    },
+    /// Make a group what `desired` says, and have members join and leave.
+    UpdateGroup {
+        /// The vendor's key.
+        uid: String,
+        /// A SCIM Group without its members.
+        desired: String,
+        /// What changed: a list of paths and values, possibly empty.
+        deltas: String,
+        /// Who joins.
+        add: Vec<GroupMember>,
+        /// Who leaves.
+        remove: Vec<GroupMember>,
+    },
+    /// Take a group away.
+    DeleteGroup {
+        /// The vendor's key.
+        uid: String,
+    },
+    /// The group with this key, without its members.
+    GetGroup {
+        /// The vendor's key.
+        uid: String,
+    },
+    /// The groups whose attribute has this value, without their members.
+    FindGroup {
         /// A path of the profile.
         attribute: String,
         /// Its value.
@@ -220,23 +281,30 @@ impl ConnectorHost {
                 compiled
             }
         };
-        let pre = self
-            .linker
-            .instantiate_pre(&compiled)
-            .and_then(BindingsPre::new)
-            .map_err(|error| {
-                Refusal::Contract(vec![format!(
-                    "it does not fit contract {}: {error:#}; rebuild it with this gateway's \
-                     connector-sdk",
-                    manifest.contract
-                )])
-            })?;
+        let misfit = |error: wasmtime::Error| {
+            Refusal::Contract(vec![format!(
+                "it does not fit contract {}: {error:#}; rebuild it with this gateway's \
+                 connector-sdk",
+                manifest.contract
+            )])
+        };
+        let pre = self.linker.instantiate_pre(&compiled).map_err(misfit)?;
+        let groups = match compiled.get_export_index(None, GROUPS) {
+            Some(_) => Some(groups::GuestIndices::new(&pre).map_err(misfit)?),
+            None if manifest.profile.group().is_some() => {
+                return Err(Refusal::Contract(vec![component::groups_missing()]));
+            }
+            None => None,
+        };
+        let accounts = accounts::GuestIndices::new(&pre).map_err(misfit)?;
         Ok(Arc::new(Connector {
             shared: self.shared.clone(),
             name: manifest.name.as_str().into(),
             manifest,
             digest,
             pre,
+            accounts,
+            groups,
         }))
     }
 
@@ -280,6 +348,11 @@ impl Connector {
     /// SHA-256 of its file in hexadecimal digits.
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// Whether calls about groups can be made; always where the profile has groups.
+    pub fn has_groups(&self) -> bool {
+        self.groups.is_some()
     }
 
     /// Carries out one call in a fresh instance. Works on any tokio runtime that has a timer; a
@@ -337,34 +410,113 @@ impl Connector {
         call: Call,
     ) -> wasmtime::Result<Result<Reply, types::Error>> {
         let instance = self.pre.instantiate_async(&mut *store).await?;
-        let accounts = instance.scimgw_connector_accounts();
         Ok(match call {
-            Call::Create { desired } => accounts
+            Call::Create { desired } => self
+                .accounts(store, &instance)?
                 .call_create(store, &context, &desired)
                 .await?
-                .map(|account| Reply::Account(account.into())),
+                .map(account),
             Call::Update {
                 uid,
                 desired,
                 deltas,
-            } => accounts
+            } => self
+                .accounts(store, &instance)?
                 .call_update(store, &context, &uid, &desired, &deltas)
                 .await?
-                .map(|account| Reply::Account(account.into())),
-            Call::Delete { uid } => accounts
+                .map(account),
+            Call::Delete { uid } => self
+                .accounts(store, &instance)?
                 .call_delete(store, &context, &uid)
                 .await?
                 .map(Reply::Deleted),
-            Call::Get { uid } => accounts
+            Call::Get { uid } => self
+                .accounts(store, &instance)?
                 .call_get(store, &context, &uid)
                 .await?
-                .map(|account| Reply::Found(account.map(Into::into))),
-            Call::Find { attribute, value } => accounts
+                .map(found),
+            Call::Find { attribute, value } => self
+                .accounts(store, &instance)?
                 .call_find(store, &context, &attribute, &value)
                 .await?
-                .map(|accounts| Reply::Accounts(accounts.into_iter().map(Into::into).collect())),
+                .map(accounts),
+            Call::CreateGroup { desired, members } => self
+                .groups(store, &instance)?
+                .call_create(store, &context, &desired, &wire(members))
+                .await?
+                .map(account),
+            Call::UpdateGroup {
+                uid,
+                desired,
+                deltas,
+                add,
+                remove,
+            } => {
+                let (add, remove) = (wire(add), wire(remove));
+                self.groups(store, &instance)?
+                    .call_update(store, &context, &uid, &desired, &deltas, &add, &remove)
+                    .await?
+                    .map(account)
+            }
+            Call::DeleteGroup { uid } => self
+                .groups(store, &instance)?
+                .call_delete(store, &context, &uid)
+                .await?
+                .map(Reply::Deleted),
+            Call::GetGroup { uid } => self
+                .groups(store, &instance)?
+                .call_get(store, &context, &uid)
+                .await?
+                .map(found),
+            Call::FindGroup { attribute, value } => self
+                .groups(store, &instance)?
+                .call_find(store, &context, &attribute, &value)
+                .await?
+                .map(accounts),
         })
     }
+
+    fn accounts(
+        &self,
+        store: &mut Store<Guest>,
+        instance: &Instance,
+    ) -> wasmtime::Result<accounts::Guest> {
+        self.accounts.load(store, instance)
+    }
+
+    fn groups(
+        &self,
+        store: &mut Store<Guest>,
+        instance: &Instance,
+    ) -> wasmtime::Result<groups::Guest> {
+        match &self.groups {
+            Some(groups) => groups.load(store, instance),
+            None => Err(wasmtime::Error::msg("it was asked for groups and has none")),
+        }
+    }
+}
+
+fn account(account: types::Account) -> Reply {
+    Reply::Account(account.into())
+}
+
+fn found(account: Option<types::Account>) -> Reply {
+    Reply::Found(account.map(Into::into))
+}
+
+fn accounts(accounts: Vec<types::Account>) -> Reply {
+    Reply::Accounts(accounts.into_iter().map(Into::into).collect())
+}
+
+fn wire(members: Vec<GroupMember>) -> Vec<groups::Member> {
+    let members = members.into_iter().map(|member| groups::Member {
+        kind: match member.kind {
+            MemberKind::User => groups::MemberKind::User,
+            MemberKind::Group => groups::MemberKind::Group,
+        },
+        uid: member.uid,
+    });
+    members.collect()
 }
 
 /// What a call that ended in a trap means.

@@ -7,6 +7,8 @@
 //! One operation at a time runs per resource of a tenant: whoever changes a resource holds its
 //! [`Turn`]. Different resources run side by side.
 
+mod calls;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -14,17 +16,18 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::auth::{Admission, Gatekeeper};
-use crate::connector::{Account, Call, CallError, ErrorKind, Reply};
+use crate::connector::{Account, CallError, ErrorKind, GroupMember, MemberKind};
 use crate::plan::{self, Delta};
-use crate::scim::Resource;
+use crate::scim::{Resource, ResourceKind};
 use crate::store::{
-    CommitError, Conflict, Intent, LogEntry, Operation, Precondition, Store, StoreError, Stored,
-    Write,
+    AttributeKey, CommitError, Conflict, Intent, Kind, LogEntry, Member, MemberChange, Operation,
+    Precondition, Store, StoreError, Stored, Write,
 };
+
+use calls::{Target, held};
 
 /// How many leftover intents are settled at the same time.
 const RECOVERY_CONCURRENCY: usize = 16;
@@ -44,6 +47,8 @@ pub struct Change {
     pub desired: Option<Resource>,
     /// What changes at the vendor; empty for create and delete, where the whole account does.
     pub deltas: Vec<Delta>,
+    /// Whether the app takes members of groups; else they are the gateway's alone.
+    tells_members: bool,
     /// Name of the client's request, for the provisioning log.
     pub request_id: String,
 }
@@ -59,7 +64,8 @@ impl Change {
     ) -> Self {
         let deltas = match (&before, &desired) {
             (Some(before), Some(desired)) => {
-                plan::diff(admission.profile(), &resource_of(before), desired)
+                let kind = resource_kind(intent.kind);
+                plan::diff(admission.profile(), kind, &resource_of(before), desired)
             }
             _ => Vec::new(),
         };
@@ -68,14 +74,75 @@ impl Change {
             before,
             desired,
             deltas,
+            tells_members: admission.profile().has_members(),
             request_id,
         }
+    }
+
+    /// The vendor need not hear of it: it changes only what the app's profile does not have.
+    pub fn is_local(&self) -> bool {
+        self.intent.operation == Operation::Update
+            && self.deltas.is_empty()
+            && self.add().is_empty()
+            && self.remove().is_empty()
+    }
+
+    /// The members that the vendor has to add.
+    fn add(&self) -> Vec<GroupMember> {
+        self.told(&self.intent.members.add)
+    }
+
+    /// The members that the vendor has to remove.
+    fn remove(&self) -> Vec<GroupMember> {
+        self.told(&self.intent.members.remove)
+    }
+
+    /// Members as the vendor knows them. One without an account there cannot be told of.
+    fn told(&self, members: &[Member]) -> Vec<GroupMember> {
+        let members = members.iter().filter(|_| self.tells_members);
+        members
+            .filter_map(|member| {
+                Some(GroupMember {
+                    kind: match member.kind {
+                        Kind::User => MemberKind::User,
+                        Kind::Group => MemberKind::Group,
+                    },
+                    uid: member.uid.clone()?,
+                })
+            })
+            .collect()
     }
 }
 
 /// The stored document as a resource.
 pub fn resource_of(stored: &Stored) -> Resource {
     Resource::from_document(stored.document.clone()).unwrap_or_default()
+}
+
+/// The stored document as a resource, taken out of its record.
+pub fn into_resource(stored: Stored) -> Resource {
+    Resource::from_document(stored.document).unwrap_or_default()
+}
+
+/// The SCIM name of a stored kind.
+pub fn resource_kind(kind: Kind) -> ResourceKind {
+    match kind {
+        Kind::User => ResourceKind::User,
+        Kind::Group => ResourceKind::Group,
+    }
+}
+
+/// The values by which the store finds a resource, beside those that are unique.
+pub fn indexed_keys(kind: Kind, resource: &Resource) -> Vec<AttributeKey> {
+    let values = resource.indexed_values(resource_kind(kind));
+    values
+        .into_iter()
+        .map(|(indexed, value)| AttributeKey {
+            kind,
+            attribute: indexed.as_str().to_owned(),
+            value,
+        })
+        .collect()
 }
 
 /// What came of a change at the vendor.
@@ -207,41 +274,35 @@ impl Dispatcher {
 
     async fn send(&self, admission: &Admission, change: &Change) -> Result<String, CallError> {
         let intent = &change.intent;
-        let call = match (intent.operation, &intent.uid) {
-            (Operation::Create, _) | (Operation::Update, None) => Call::Create {
-                desired: desired_json(change),
-            },
-            (Operation::Update, Some(uid)) => Call::Update {
-                uid: uid.clone(),
-                desired: desired_json(change),
-                deltas: json(&change.deltas),
-            },
-            (Operation::Delete, Some(uid)) => Call::Delete { uid: uid.clone() },
+        match (intent.operation, &intent.uid, &change.desired) {
             // Never linked: the vendor has nothing to take away.
-            (Operation::Delete, None) => return Ok(String::new()),
-        };
-        match admission.call(intent.id, intent.attempt, call).await {
-            Ok(Reply::Account(account)) => Ok(account.uid),
-            Ok(Reply::Deleted(uid)) => Ok(uid),
-            Ok(other) => Err(unexpected(&other)),
-            Err(error) => match (intent.operation, kind(&error)) {
-                (Operation::Delete, Some(ErrorKind::NotFound)) => {
-                    Ok(intent.uid.clone().unwrap_or_default())
+            (Operation::Delete, None, _) => Ok(String::new()),
+            (Operation::Delete, Some(uid), _) => {
+                let deleted = change.delete(admission, uid.clone()).await;
+                match deleted {
+                    Err(error) if kind(&error) == Some(ErrorKind::NotFound) => Ok(uid.clone()),
+                    deleted => deleted,
                 }
-                // Somebody removed the account at the vendor, and the client says what it shall
-                // be: it is made anew, and the link moves to the new uid.
-                (Operation::Update, Some(ErrorKind::NotFound)) => {
-                    let desired = desired_json(change);
-                    match admission
-                        .call(intent.id, intent.attempt, Call::Create { desired })
-                        .await?
-                    {
-                        Reply::Account(account) => Ok(account.uid),
-                        other => Err(unexpected(&other)),
-                    }
+            }
+            (Operation::Update, Some(uid), Some(desired)) => {
+                let target = Target {
+                    uid: uid.clone(),
+                    desired,
+                    deltas: &change.deltas,
+                    add: change.add(),
+                    remove: change.remove(),
+                };
+                match change.update(admission, target).await {
+                    // Somebody removed it at the vendor, and the client says what it shall be: it is
+                    // made anew, and the link moves to the new uid.
+                    Err(error) if kind(&error) == Some(ErrorKind::NotFound) => match intent.kind {
+                        Kind::User => change.create(admission).await,
+                        Kind::Group => change.make_group_anew(admission).await,
+                    },
+                    updated => updated,
                 }
-                _ => Err(error),
-            },
+            }
+            (Operation::Create | Operation::Update, _, _) => change.create(admission).await,
         }
     }
 
@@ -250,7 +311,7 @@ impl Dispatcher {
     /// (`half_done`): the vendor must not keep half of what the client was told had failed.
     async fn settle(&self, admission: &Admission, change: &Change, half_done: bool) -> Verdict {
         let intent = &change.intent;
-        let account = match self.look_up(admission, change).await {
+        let account = match change.look_up(admission).await {
             Ok(account) => account,
             Err(error) => return Verdict::Unknown(error),
         };
@@ -292,32 +353,25 @@ impl Dispatcher {
         refusal: CallError,
     ) -> Verdict {
         let intent = &change.intent;
-        let before = change.before.as_ref().map(resource_of);
         let undone = async {
-            let call = match &before {
-                None => Call::Delete { uid },
-                Some(before) => {
-                    let Some(account) = self.look_up(admission, change).await? else {
-                        return Ok(());
-                    };
-                    let Some(held) = held(&account) else {
-                        return Ok(());
-                    };
-                    let deltas = self.missing(admission, change, &held, before);
-                    Call::Update {
-                        uid,
-                        desired: json(before.as_map()),
-                        deltas: json(&deltas),
-                    }
-                }
+            let Some(before) = change.resource_before() else {
+                return change.delete(admission, uid).await;
             };
-            admission
-                .call(intent.id, intent.attempt, call)
-                .await
-                .map(|_| ())
+            let Some(held) = change.look_up(admission).await?.as_ref().and_then(held) else {
+                return Ok(uid);
+            };
+            let deltas = self.missing(admission, change, &held, &before);
+            let target = Target {
+                uid,
+                desired: &before,
+                deltas: &deltas,
+                add: change.remove(),
+                remove: change.add(),
+            };
+            change.update(admission, target).await
         };
         match undone.await {
-            Ok(()) => Verdict::NotDone(refusal),
+            Ok(_) => Verdict::NotDone(refusal),
             Err(error) => {
                 tracing::error!(
                     tenant.id = %admission.tenant().name, operation.id = %intent.id, %error,
@@ -328,62 +382,33 @@ impl Dispatcher {
         }
     }
 
-    async fn look_up(
-        &self,
-        admission: &Admission,
-        change: &Change,
-    ) -> Result<Option<Account>, CallError> {
-        let intent = &change.intent;
-        let call = match (&intent.uid, &change.desired) {
-            (Some(uid), _) => Call::Get { uid: uid.clone() },
-            (None, Some(desired)) => {
-                let profile = admission.profile();
-                let matching = profile.matching();
-                let Some(value) = matching.path.value_in(profile.user(), desired.as_map()) else {
-                    return Ok(None);
-                };
-                Call::Find {
-                    attribute: matching.text.clone(),
-                    value: value
-                        .as_str()
-                        .map_or_else(|| value.to_string(), str::to_owned),
-                }
-            }
-            (None, None) => return Ok(None),
-        };
-        match admission.call(intent.id, intent.attempt, call).await? {
-            Reply::Found(account) => Ok(account),
-            Reply::Accounts(accounts) => Ok(accounts.into_iter().next()),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    /// The account exists: sends what it still lacks, or nothing when it is as desired.
+    /// The account exists: sends what it still lacks, or nothing when it is as desired. Members are
+    /// sent again, since adding who is there and removing who is not changes nothing.
     async fn roll_forward(
         &self,
         admission: &Admission,
         change: &Change,
         account: Account,
     ) -> Result<String, CallError> {
-        let (Some(desired), Some(held)) = (&change.desired, held(&account)) else {
+        let Some(desired) = &change.desired else {
             return Ok(account.uid);
         };
-        let deltas = self.missing(admission, change, &held, desired);
-        if deltas.is_empty() {
+        let (add, remove) = (change.add(), change.remove());
+        let deltas = match held(&account) {
+            Some(held) => self.missing(admission, change, &held, desired),
+            None => Vec::new(),
+        };
+        if deltas.is_empty() && add.is_empty() && remove.is_empty() {
             return Ok(account.uid);
         }
-        let call = Call::Update {
+        let target = Target {
             uid: account.uid,
-            desired: desired_json(change),
-            deltas: json(&deltas),
+            desired,
+            deltas: &deltas,
+            add,
+            remove,
         };
-        match admission
-            .call(change.intent.id, change.intent.attempt, call)
-            .await?
-        {
-            Reply::Account(account) => Ok(account.uid),
-            other => Err(unexpected(&other)),
-        }
+        change.update(admission, target).await
     }
 
     /// What the account lacks of `wanted`. Only what the change is about: what an administrator keeps
@@ -396,7 +421,8 @@ impl Dispatcher {
         held: &Resource,
         wanted: &Resource,
     ) -> Vec<Delta> {
-        let mut deltas = plan::diff(admission.profile(), held, wanted);
+        let kind = resource_kind(change.intent.kind);
+        let mut deltas = plan::diff(admission.profile(), kind, held, wanted);
         match change.intent.operation {
             Operation::Create => deltas.retain(|delta| delta.value.is_some()),
             _ => deltas.retain(|delta| change.deltas.iter().any(|it| it.path == delta.path)),
@@ -424,7 +450,7 @@ impl Dispatcher {
                     .map_or(Concluded::Deleted, |stored| {
                         Concluded::Stored(Box::new(stored))
                     });
-                ("done", Some(uid), String::new(), concluded)
+                ("done", Some(uid), told_members(&intent.members), concluded)
             }
             Verdict::NotDone(error) => {
                 ("refused", None, error.to_string(), Concluded::Failed(error))
@@ -434,7 +460,16 @@ impl Dispatcher {
             }
         };
         let mut writes = match &concluded {
-            Concluded::Stored(stored) => vec![Write::PutResource((**stored).clone()), close],
+            Concluded::Stored(stored) => {
+                let mut writes = vec![Write::PutResource((**stored).clone()), close];
+                if !intent.members.is_empty() {
+                    writes.push(Write::ChangeMembers {
+                        group: stored.id,
+                        change: intent.members.clone(),
+                    });
+                }
+                writes
+            }
             Concluded::Deleted => vec![
                 Write::DeleteResource {
                     kind: intent.kind,
@@ -589,34 +624,18 @@ fn stored(change: &Change, uid: String, now: Timestamp) -> Option<Stored> {
         modified: now,
         uid: Some(uid),
         unique: change.intent.claims.clone(),
+        indexed: indexed_keys(change.intent.kind, desired),
         position: before.map_or(0, |before| before.position),
         document: desired.clone().into_document(),
     })
 }
 
-fn desired_json(change: &Change) -> String {
-    change
-        .desired
-        .as_ref()
-        .map(|desired| json(desired.as_map()))
-        .unwrap_or_default()
-}
-
-/// JSON text of what is JSON already: maps of values and deltas, whose keys are strings.
-fn json(document: &impl serde::Serialize) -> String {
-    serde_json::to_string(document).unwrap_or_default()
-}
-
-/// What the vendor holds, as a resource to compare with; none when the connector cannot tell.
-fn held(account: &Account) -> Option<Resource> {
-    let attributes: Value = serde_json::from_str(account.attributes.as_deref()?).ok()?;
-    Resource::from_document(attributes)
-}
-
-fn unexpected(reply: &Reply) -> CallError {
-    CallError::Contract(format!(
-        "the connector answered another question: {reply:?}"
-    ))
+/// What the provisioning log says of a member change.
+fn told_members(change: &MemberChange) -> String {
+    match change.is_empty() {
+        true => String::new(),
+        false => format!("members: +{} -{}", change.add.len(), change.remove.len()),
+    }
 }
 
 fn kind(error: &CallError) -> Option<ErrorKind> {

@@ -4,8 +4,10 @@
 //! `pipeline` and `auth`; this room turns bytes into parts and parts into bytes.
 
 mod admin;
+mod answer;
 mod body;
 mod scim;
+mod target;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;

@@ -2,7 +2,8 @@
 //! attribute of the profile.
 //!
 //! Invariant: only paths of the profile appear, each at most once, in the manifest's order; what the
-//! app does not support never causes a vendor call. Absent: IO, and any knowledge of the vendor.
+//! app does not support never causes a vendor call. Absent: IO, any knowledge of the vendor, and a
+//! group's members, which are no part of its document.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -20,18 +21,21 @@ pub struct Delta {
 
 /// The deltas that lead from `old` to `new`; none if the vendor need not be called.
 #[must_use]
-pub fn diff(profile: &Profile, old: &Resource, new: &Resource) -> Vec<Delta> {
-    let user = profile.user();
+pub fn diff(profile: &Profile, kind: ResourceKind, old: &Resource, new: &Resource) -> Vec<Delta> {
+    let Some(resource_type) = profile.resource_type(kind) else {
+        return Vec::new();
+    };
     profile
-        .paths(ResourceKind::User)
+        .paths(kind)
         .iter()
         .filter_map(|supported| {
-            let before = supported.path.value_in(user, old.as_map());
-            let after = supported.path.value_in(user, new.as_map());
-            // Who never said whether a user is active means an active one.
-            let implied = (supported.text == "active").then_some(&Value::Bool(true));
-            let (before, after) = (before.or(implied), after.or(implied));
-            (before != after).then(|| Delta {
+            let before = supported.path.value_in(resource_type, old.as_map());
+            let after = supported.path.value_in(resource_type, new.as_map());
+            // Who does not say whether a user is active leaves that as it is at the vendor: nobody is
+            // switched on or off unasked.
+            let silent =
+                after.is_none() && kind == ResourceKind::User && supported.text == "active";
+            (before != after && !silent).then(|| Delta {
                 path: supported.text.clone(),
                 value: after.cloned(),
             })
@@ -44,7 +48,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::diff;
-    use crate::scim::{Profile, ProfileSpec, Resource, ScimLimits};
+    use crate::scim::{ENTRA, Profile, ProfileSpec, Reading, ResourceKind, ScimLimits};
 
     #[test]
     fn only_the_profile_counts() {
@@ -69,8 +73,9 @@ mod tests {
         let accept = |body: Value| {
             profile
                 .user()
-                .accept(body, &ScimLimits::default())
+                .accept(body, &Reading::new(&ENTRA, &ScimLimits::default()))
                 .expect("accepted")
+                .resource
         };
         let old = accept(json!({
             "userName": "ann", "active": true, "title": "x", "name": { "givenName": "A", "familyName": "B" },
@@ -81,7 +86,8 @@ mod tests {
             "emails": [{ "type": "work", "value": "w" }, { "type": "home", "value": "other" }],
             "department": "IT", "roles": [{ "value": "r" }],
         }));
-        let deltas = serde_json::to_value(diff(&profile, &old, &new)).expect("JSON");
+        let deltas =
+            serde_json::to_value(diff(&profile, ResourceKind::User, &old, &new)).expect("JSON");
         assert_eq!(
             deltas,
             json!([
@@ -91,8 +97,40 @@ mod tests {
                 { "path": "roles", "value": [{ "value": "r" }] },
             ])
         );
-        assert!(diff(&profile, &new, &new).is_empty());
-        // Not `active`: true is what its absence means.
-        assert_eq!(diff(&profile, &Resource::default(), &old).len(), 4);
+        assert!(diff(&profile, ResourceKind::User, &new, &new).is_empty());
+        let silent = accept(
+            json!({ "userName": "ann", "department": "IT", "roles": [{ "value": "r" }],
+            "name": { "givenName": "A" }, "emails": [{ "type": "work", "value": "w" }] }),
+        );
+        assert!(diff(&profile, ResourceKind::User, &new, &silent).is_empty());
+        assert_eq!(diff(&profile, ResourceKind::User, &silent, &new).len(), 1);
+    }
+
+    #[test]
+    fn groups_have_deltas_of_their_own() {
+        let urn = "urn:ietf:params:scim:schemas:extension:acme:2.0:Group:active";
+        let spec: ProfileSpec = serde_json::from_value(json!({
+            "matching": "userName",
+            "user": [{ "path": "userName" }],
+            "group": [{ "path": "displayName" }, { "path": "members" }, { "path": urn, "type": "boolean" }],
+        }))
+        .expect("well-formed");
+        let profile = Profile::build(&spec).expect("valid");
+        let limits = ScimLimits::default();
+        let accept = |body: Value| {
+            let group = profile.group().expect("has groups");
+            let accepted = group.accept(body, &Reading::new(&ENTRA, &limits));
+            accepted.expect("accepted").resource
+        };
+        let old = accept(json!({ "displayName": "crew", "externalId": "1", "members": ["a"] }));
+        let new = accept(
+            json!({ "displayName": "band", "externalId": "2", "members": ["b"], urn: "True" }),
+        );
+        let deltas = diff(&profile, ResourceKind::Group, &old, &new);
+        assert_eq!(
+            serde_json::to_value(deltas).expect("JSON"),
+            json!([{ "path": "displayName", "value": "band" }, { "path": urn, "value": true }])
+        );
+        assert!(diff(&profile, ResourceKind::Group, &new, &new).is_empty());
     }
 }

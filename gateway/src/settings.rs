@@ -25,6 +25,8 @@ use ipnet::IpNet;
 use serde_json::{Map, Value};
 use url::Url;
 
+use crate::scim::Dialect;
+
 pub use limits::{HttpLimits, Limits};
 pub use problem::{Place, Problem, Problems};
 pub use secret::SecretRef;
@@ -94,7 +96,7 @@ pub struct TenantSettings {
     /// Name of the connector; its file is `NAME.wasm` in the connectors' folder.
     pub connector: String,
     /// How this tenant's client departs from the RFC.
-    pub dialect: Dialect,
+    pub dialect: &'static Dialect,
     /// Whether changes are planned but withheld from the vendor. Always false in this version.
     pub test_mode: bool,
     /// What the connector is told; not yet checked against its manifest.
@@ -103,14 +105,6 @@ pub struct TenantSettings {
     pub secrets: BTreeMap<String, SecretRef>,
     /// Exceptions from the rules of the way out.
     pub egress: EgressSettings,
-}
-
-/// The client whose habits a tenant expects.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Dialect {
-    /// Microsoft Entra ID.
-    #[default]
-    Entra,
 }
 
 /// The table `[tenants.NAME.egress]`.

@@ -1,21 +1,28 @@
-//! What the gateway remembers: resources, links, unique values, open intents, the log and tokens.
+//! What the gateway remembers: resources, links, unique values, indexes, who is a member of which
+//! group, open intents, the log, tokens, and the forms of requests that clients use.
 //!
 //! Callers hand over a [`WriteSet`] of domain operations with preconditions. Invariant: a commit
 //! that returned `Ok` is on disk, whole; a commit that returned a [`Conflict`] changed nothing; a
-//! unique value has at most one holder per tenant at any moment, claims of open intents included.
+//! unique value has at most one holder per tenant at any moment, claims of open intents included;
+//! whoever is a member of a group exists, and so does the group. An id names one resource of its
+//! tenant, whatever the kind: ids are ours, and one that is free is never given out again.
 //!
-//! Absent on purpose: SCIM (documents are opaque JSON, unique values come folded from the caller),
-//! clocks (every time is an argument), members of groups, and the trimming of the log. No engine is
-//! named here but where a store location is opened: sled lives in `store/sled.rs` only.
+//! Members are kept beside the groups, one entry each way per membership: to add one to a million
+//! costs what it costs to add one to ten, and a group's document does not hold them.
+//!
+//! Absent on purpose: SCIM (documents are opaque JSON, unique and indexed values come folded from
+//! the caller), clocks (every time is an argument), and the trimming of the log. No engine is named
+//! here but where a store location is opened: sled lives in `store/sled.rs` only.
 
 pub mod embedded;
 pub mod memory;
 pub mod sled;
 
+mod error;
 mod records;
+mod tenant_store;
 
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -23,7 +30,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use records::{Intent, Kind, LogEntry, Operation, Stored, Token, UniqueKey};
+pub use error::{CommitError, Conflict, OpenError, StoreError};
+pub use records::{
+    AttributeKey, FormUse, Intent, Kind, LogEntry, Member, MemberChange, Operation, Stored, Token,
+};
+pub use tenant_store::TenantStore;
 
 /// A store of all tenants, at the level of the domain.
 ///
@@ -61,7 +72,71 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// The value may be only claimed by an open intent: load the resource to know whether it
     /// exists.
-    async fn holder(&self, tenant: &str, key: &UniqueKey) -> Result<Option<Uuid>, StoreError>;
+    async fn holder(&self, tenant: &str, key: &AttributeKey) -> Result<Option<Uuid>, StoreError>;
+
+    /// Those of these resources that exist, in the order asked for.
+    async fn resources(
+        &self,
+        tenant: &str,
+        kind: Kind,
+        ids: &[Uuid],
+    ) -> Result<Vec<Stored>, StoreError>;
+
+    /// What each of these ids stands for, with the vendor's key; `None` where it is no resource.
+    async fn identify(&self, tenant: &str, ids: &[Uuid])
+    -> Result<Vec<Option<Member>>, StoreError>;
+
+    /// Up to `limit` resources that were stored with this value among [`Stored::indexed`], in the
+    /// order of their ids, those after `after`.
+    ///
+    /// `limit` is capped at [`PAGE_MAX`].
+    async fn indexed(
+        &self,
+        tenant: &str,
+        key: &AttributeKey,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Vec<Uuid>, StoreError>;
+
+    /// Up to `limit` members of a group, users before groups, each in the order of their ids: those
+    /// of the kind, if one is named, behind `after`, and of those the ones behind the first `skip`.
+    ///
+    /// [`Member::uid`] is `None`: [`Store::identify`] knows it. A group that does not exist has no
+    /// members. `limit` is capped at [`PAGE_MAX`]; `skip` walks over what it skips, so go on by
+    /// `after` wherever you can.
+    async fn members(
+        &self,
+        tenant: &str,
+        group: Uuid,
+        kind: Option<Kind>,
+        after: Option<&Member>,
+        skip: u64,
+        limit: usize,
+    ) -> Result<Vec<Member>, StoreError>;
+
+    /// How many members of a kind a group has. A maintained counter, not a scan.
+    async fn member_count(&self, tenant: &str, group: Uuid, kind: Kind) -> Result<u64, StoreError>;
+
+    /// For each of these ids its kind if it is a member of the group. Costs per id, however large
+    /// the group.
+    async fn which_are_members(
+        &self,
+        tenant: &str,
+        group: Uuid,
+        ids: &[Uuid],
+    ) -> Result<Vec<Option<Kind>>, StoreError>;
+
+    /// Up to `limit` groups that a user or group is a member of, in the order of their ids, those
+    /// after `after`.
+    ///
+    /// Direct memberships only. `limit` is capped at [`PAGE_MAX`].
+    async fn groups_of(
+        &self,
+        tenant: &str,
+        member: Uuid,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Vec<Uuid>, StoreError>;
 
     /// Up to `limit` resources in creation order, those whose [`Stored::position`] is greater than
     /// `after`.
@@ -115,6 +190,15 @@ pub trait Store: Send + Sync + 'static {
     /// All tokens of the tenant, in the order of their ids.
     async fn tokens(&self, tenant: &str) -> Result<Vec<Token>, StoreError>;
 
+    /// The forms that the tenant's clients were seen to use, in the order of their names.
+    ///
+    /// At most [`PAGE_MAX`]: forms are named by the program, not by clients.
+    async fn forms(&self, tenant: &str) -> Result<Vec<FormUse>, StoreError>;
+
+    /// 32 random bytes that were made with the store and stay as they are: the key for signing what
+    /// clients carry for us. Never shown to anybody.
+    fn secret(&self) -> [u8; 32];
+
     /// The state of the store, cheap enough for a readiness probe.
     async fn health(&self) -> Health;
 
@@ -132,106 +216,10 @@ pub trait Store: Send + Sync + 'static {
     async fn close(&self);
 }
 
-/// Most records that one call of [`Store::page`], [`Store::intents`] or [`Store::log`] returns.
+/// Most records that one call of [`Store::page`], [`Store::members`] or another one with a `limit`
+/// returns, and most that are read from one state of the store: a call for more ids than that looks
+/// at the store again for the next so many, and so does one that has to walk far.
 pub const PAGE_MAX: usize = 1000;
-
-/// The store as one tenant sees it: the same operations, without a tenant argument.
-///
-/// Holding one is the authority over that tenant's data. Only `auth.rs` mints them, for a request
-/// that it has admitted, and recovery does for the tenant that an open intent names.
-#[derive(Clone)]
-pub struct TenantStore {
-    store: Arc<dyn Store>,
-    tenant: Arc<str>,
-}
-
-impl TenantStore {
-    /// Binds a store to a tenant. See the type for who may call this.
-    pub(crate) fn new(store: Arc<dyn Store>, tenant: impl Into<Arc<str>>) -> TenantStore {
-        TenantStore {
-            store,
-            tenant: tenant.into(),
-        }
-    }
-
-    /// The tenant that this handle is bound to.
-    pub fn tenant(&self) -> &str {
-        &self.tenant
-    }
-
-    /// [`Store::commit`]. A write that names another tenant is [`CommitError::Invalid`].
-    pub async fn commit(
-        &self,
-        preconditions: Vec<Precondition>,
-        writes: Vec<Write>,
-    ) -> Result<(), CommitError> {
-        let tenant = self.tenant.to_string();
-        self.store
-            .commit(WriteSet {
-                tenant,
-                preconditions,
-                writes,
-            })
-            .await
-    }
-
-    /// [`Store::resource`].
-    pub async fn resource(&self, kind: Kind, id: Uuid) -> Result<Option<Stored>, StoreError> {
-        self.store.resource(&self.tenant, kind, id).await
-    }
-
-    /// [`Store::holder`].
-    pub async fn holder(&self, key: &UniqueKey) -> Result<Option<Uuid>, StoreError> {
-        self.store.holder(&self.tenant, key).await
-    }
-
-    /// [`Store::page`].
-    pub async fn page(
-        &self,
-        kind: Kind,
-        after: Option<u64>,
-        limit: usize,
-    ) -> Result<Vec<Stored>, StoreError> {
-        self.store.page(&self.tenant, kind, after, limit).await
-    }
-
-    /// [`Store::seek`].
-    pub async fn seek(&self, kind: Kind, skip: u64) -> Result<Option<u64>, StoreError> {
-        self.store.seek(&self.tenant, kind, skip).await
-    }
-
-    /// [`Store::count`].
-    pub async fn count(&self, kind: Kind) -> Result<u64, StoreError> {
-        self.store.count(&self.tenant, kind).await
-    }
-
-    /// [`Store::intent`].
-    pub async fn intent(&self, resource: Uuid) -> Result<Option<Intent>, StoreError> {
-        self.store.intent(&self.tenant, resource).await
-    }
-
-    /// [`Store::log`].
-    pub async fn log(
-        &self,
-        before: Option<Uuid>,
-        limit: usize,
-    ) -> Result<Vec<LogEntry>, StoreError> {
-        self.store.log(&self.tenant, before, limit).await
-    }
-
-    /// [`Store::tokens`].
-    pub async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
-        self.store.tokens(&self.tenant).await
-    }
-}
-
-impl fmt::Debug for TenantStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TenantStore")
-            .field("tenant", &self.tenant)
-            .finish_non_exhaustive()
-    }
-}
 
 /// Domain operations of one tenant that are committed together or not at all.
 #[derive(Clone, Debug, PartialEq)]
@@ -279,10 +267,11 @@ pub enum Precondition {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Write {
     /// Creates or replaces a resource. Takes its unique values and releases those it held before,
-    /// except what its open intent claims. [`Conflict::UniqueTaken`] if another resource holds one
-    /// of them.
+    /// except what its open intent claims; its index entries follow. [`Conflict::UniqueTaken`] if
+    /// another resource holds one of the unique values. Members stay as they are.
     PutResource(Stored),
-    /// Removes a resource and releases its unique values, except what its open intent claims.
+    /// Removes a resource, its index entries and its memberships, and releases its unique values,
+    /// except what its open intent claims. A group's members are members of nothing from then on.
     /// Removing what does not exist is no error: use [`Precondition::Version`] where it matters.
     DeleteResource {
         /// The resource type.
@@ -300,6 +289,15 @@ pub enum Write {
         /// The resource.
         resource: Uuid,
     },
+    /// Changes the members of a group, as sets: to add who is in, or to remove who is not, is
+    /// nothing. Whoever is to be added and does not exist is left out, and nothing happens at all
+    /// if the group does not exist: who went while the vendor was being asked is no error.
+    ChangeMembers {
+        /// The group.
+        group: Uuid,
+        /// Who comes and who goes.
+        change: MemberChange,
+    },
     /// Appends to the log.
     Log(LogEntry),
     /// Creates or replaces a token by its id. A revocation stays: it is kept even if this token
@@ -313,6 +311,13 @@ pub enum Write {
         id: Uuid,
         /// When it was used.
         last_used: Timestamp,
+    },
+    /// Notes that the tenant's client used these forms of request: widens what is on record.
+    NoteForms {
+        /// The names of the forms, each 1 to 255 bytes without NUL.
+        forms: Vec<String>,
+        /// When they were used.
+        at: Timestamp,
     },
 }
 
@@ -331,145 +336,6 @@ pub struct Health {
     pub queued: usize,
 }
 
-/// Why a write set was not committed.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum CommitError {
-    /// It contradicts what the store holds. Nothing was written.
-    #[error(transparent)]
-    Conflict(#[from] Conflict),
-    /// The store cannot take it now: its queue or the disk is full, it has failed, or it is
-    /// closing.
-    #[error("{message}")]
-    Unavailable {
-        /// What happened, in a sentence for the operator.
-        message: String,
-        /// When trying again can help.
-        retry_after_ms: u64,
-        /// The write set may have reached the disk although it is not acknowledged: the store
-        /// failed while it was being committed. Otherwise nothing was written.
-        in_doubt: bool,
-    },
-    /// It can never be stored: too large, or malformed. A defect of the caller; trying again is no
-    /// use.
-    #[error("the write set cannot be stored: {0}")]
-    Invalid(String),
-}
-
-/// How a write set contradicts what the store holds.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Conflict {
-    /// Another resource holds a unique value, or its open intent claims it.
-    #[error("{} is taken by {holder}", .key.attribute)]
-    UniqueTaken {
-        /// The value that is taken.
-        key: UniqueKey,
-        /// The resource that has it; it need not exist yet.
-        holder: Uuid,
-    },
-    /// The resource has another version.
-    #[error("the resource {id} is at version {found} now")]
-    VersionChanged {
-        /// The resource.
-        id: Uuid,
-        /// Its version.
-        found: u64,
-    },
-    /// The resource exists already, or a token with the same hash does.
-    #[error("{id} exists already")]
-    Exists {
-        /// What exists.
-        id: Uuid,
-    },
-    /// The resource does not exist.
-    #[error("the resource {id} does not exist")]
-    Missing {
-        /// What does not exist.
-        id: Uuid,
-    },
-    /// An operation on the resource is still open.
-    #[error("the operation {intent} on this resource is still open")]
-    IntentOpen {
-        /// The open intent's id.
-        intent: Uuid,
-    },
-    /// The attempt is not the open one any more: another attempt took over, or the outcome is
-    /// known.
-    #[error("this attempt is not the open one of its resource any more")]
-    IntentGone,
-}
-
-/// Why a read gave no answer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
-    /// The engine could not read, or the store has failed.
-    #[error("the store cannot be read: {0}")]
-    Unavailable(String),
-    /// A record is there, but it cannot be what we wrote.
-    #[error("a record of the store is damaged: {0}; restore the store from a backup")]
-    Damaged(String),
-    /// The question itself is malformed, for example a tenant name with a NUL.
-    #[error("the store cannot be asked that: {0}")]
-    Invalid(String),
-}
-
-/// Why a store was not opened. Every message says what to do; nothing was created or repaired on
-/// the way.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The location names no store that this program has.
-    #[error(
-        "`{0}` is no store location: write \"sled:DIR\", or \"memory:\" for a store that forgets"
-    )]
-    Location(String),
-    /// A limit makes no sense.
-    #[error("limits.store: {0}")]
-    Limits(String),
-    /// Another process has the store open.
-    #[error(
-        "another gateway runs on the store {0}; stop it first, or give this one a folder of its own"
-    )]
-    Locked(String),
-    /// The files do not hold what was acknowledged, or cannot be read.
-    #[error(
-        "refusing to open the store {location}: {happened}. {}",
-        .advice.as_deref().unwrap_or(ADVICE)
-    )]
-    Refused {
-        /// The store, as the configuration names it.
-        location: String,
-        /// What happened, without a full stop.
-        happened: String,
-        /// What to do, whole sentences; `None` stands for restoring the folder.
-        advice: Option<String>,
-    },
-    /// A newer gateway wrote the store.
-    #[error(
-        "the store has format {found}, and this gateway knows only those up to {known}; \
-         start the newer gateway that wrote it (version {created_by} or later)"
-    )]
-    NewerFormat {
-        /// The least format that a reader has to know.
-        found: u32,
-        /// The newest format that we know.
-        known: u32,
-        /// The version of the gateway that created the store.
-        created_by: String,
-    },
-    /// The file system said no.
-    #[error("{}: {source}", .path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the file system said.
-        source: std::io::Error,
-    },
-}
-
-/// What an operator does about a store that has lost data, unless a message knows better.
-const ADVICE: &str = "Stop here and keep a copy of the folder. Then restore the whole folder \
-    from the last backup. Without a backup, move the folder away: the gateway then starts with an \
-    empty store, needs new tokens, and finds existing accounts again by matching";
-
 /// Limits of a store. Every one has a default that suits one process with a few thousand busy
 /// tenants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -484,7 +350,8 @@ pub struct StoreLimits {
     pub queue_bytes_max: usize,
     /// Write sets that share one flush.
     pub batch_max: usize,
-    /// Bytes that share one flush; also the largest write set that is taken.
+    /// Bytes that share one flush; also the largest write set that is taken. Default 8 MiB: room
+    /// for an intent that names 50 000 members, and for the change that follows.
     pub batch_bytes_max: usize,
     /// How long the commit thread lets write sets gather after a batch of more than one,
     /// microseconds. Default 300; 0 for not at all. A single writer never waits.
@@ -504,7 +371,7 @@ impl Default for StoreLimits {
             queue_max: 4096,
             queue_bytes_max: 64 << 20,
             batch_max: 512,
-            batch_bytes_max: 4 << 20,
+            batch_bytes_max: 8 << 20,
             gather_us: 300,
             disk_free_bytes_min: 256 << 20,
         }

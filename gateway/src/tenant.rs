@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use crate::connector::{Connector, ConnectorHost};
 use crate::egress::{Credential, Egress, EgressPolicy};
 use crate::manifest::{AuthRecipe, Manifest};
-use crate::scim::Profile;
+use crate::scim::{Dialect, Profile};
 use crate::settings::{Problem, Problems, Settings, TenantSettings};
 
 /// One customer's connection to one app.
@@ -22,6 +22,8 @@ pub struct Tenant {
     pub name: Arc<str>,
     /// What clients see in front of `/Users`; `meta.location` starts with it.
     pub scim_url: String,
+    /// How its client's requests are read.
+    pub dialect: &'static Dialect,
     vendor: Vendor,
 }
 
@@ -88,12 +90,13 @@ impl Tenants {
                     Ok(vendor) => {
                         let name: Arc<str> = name.as_str().into();
                         let scim_url = scim_url(settings.gateway.public_url.as_str(), &name);
-                        let tenant = Tenant {
+                        let assembled = Tenant {
                             name: name.clone(),
                             scim_url,
+                            dialect: tenant.dialect,
                             vendor,
                         };
-                        tenants.insert(name, Arc::new(tenant));
+                        tenants.insert(name, Arc::new(assembled));
                     }
                     Err(found) => found.into_iter().for_each(|problem| problems.push(problem)),
                 },

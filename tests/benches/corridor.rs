@@ -6,15 +6,16 @@
 //! the gateway in its own; only the gateway's CPU time is counted.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::StreamExt;
 use gateway::connector::{Call, ConnectorHost, ConnectorLimits, Lent, Reply};
 use gateway::egress::{EgressError, Outbound, Request, Response};
 use gateway_tests::corridor::{Corridor, Setup, TENANT};
+use gateway_tests::cost::{costed, header, rated, row};
 use gateway_tests::directory::{Person, people};
 use gateway_tests::entra::Entra;
-use gateway_tests::gateway_process::{Gateway, connectors_dir};
+use gateway_tests::gateway_process::connectors_dir;
 use serde_json::Value;
 
 /// The gateway's own: what is measured in this process shall cost what it costs there.
@@ -27,10 +28,7 @@ fn main() -> Result<(), String> {
     // `cargo bench` hands its own flags on; the only one of ours is for a quick look.
     let quick = std::env::args().any(|arg| arg == "--quick");
     let scale = if quick { 1 } else { 10 };
-    println!(
-        "{:<44} {:>10} {:>12} {:>10}",
-        "", "per second", "CPU per op", "target"
-    );
+    header();
     sandbox(400 * scale)?;
     end_to_end(400 * scale)
 }
@@ -235,75 +233,9 @@ async fn read_all(
         .try_for_each(|read| read.map(|_| ()))
 }
 
-/// Wall time and the gateway's CPU time of some work.
-struct Cost {
-    wall: Duration,
-    cpu: Duration,
-}
-
-impl Cost {
-    fn per(self, operations: usize) -> Self {
-        let operations = u32::try_from(operations.max(1)).unwrap_or(u32::MAX);
-        Self {
-            wall: self.wall / operations,
-            cpu: self.cpu / operations,
-        }
-    }
-}
-
-fn costed<T>(
-    gateway: &Gateway,
-    work: impl FnOnce() -> Result<T, String>,
-) -> Result<(T, Cost), String> {
-    let (before, started) = (process_cpu(gateway.pid())?, Instant::now());
-    let done = work()?;
-    let cost = Cost {
-        wall: started.elapsed(),
-        cpu: process_cpu(gateway.pid())? - before,
-    };
-    Ok((done, cost))
-}
-
-fn row(name: &str, cpu: Duration, target: Option<Duration>) {
-    print(name, "", cpu, target);
-}
-
-fn rated(name: &str, cost: &Cost, target: Option<Duration>) {
-    let per_second = format!("{:.0}", 1.0 / cost.wall.as_secs_f64().max(1e-9));
-    print(name, &per_second, cost.cpu, target);
-}
-
-fn print(name: &str, per_second: &str, cpu: Duration, target: Option<Duration>) {
-    let micros = |it: Duration| format!("{:.1} us", it.as_secs_f64() * 1e6);
-    let target = target.map_or(String::new(), |target| {
-        let verdict = if cpu <= target { "met" } else { "MISSED" };
-        format!("{} {verdict}", micros(target))
-    });
-    println!(
-        "{name:<44} {per_second:>10} {:>12} {target:>18}",
-        micros(cpu)
-    );
-}
-
 /// CPU time of this thread.
 fn thread_cpu() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
     Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or_default())
-}
-
-/// CPU time of a process, user and system, with all its threads; in ticks of 10 ms.
-fn process_cpu(pid: u32) -> Result<Duration, String> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).map_err(|e| e.to_string())?;
-    let fields: Vec<&str> = text
-        .rsplit(')')
-        .next()
-        .unwrap_or_default()
-        .split_whitespace()
-        .collect();
-    let ticks = |at: usize| fields.get(at).and_then(|it| it.parse::<u64>().ok());
-    match (ticks(11), ticks(12)) {
-        (Some(user), Some(system)) => Ok(Duration::from_millis((user + system) * 10)),
-        _ => Err(format!("/proc/{pid}/stat cannot be read")),
-    }
 }

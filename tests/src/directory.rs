@@ -1,5 +1,7 @@
-//! The sample directory that the demo provisions: who is in it, the SCIM that Entra would send, and
-//! what the vendor has to hold in the end.
+//! The sample directory that the demo provisions: who is in it, the groups, the SCIM that Entra would
+//! send, and what each vendor has to hold in the end.
+
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
@@ -7,6 +9,12 @@ use serde_json::{Value, json};
 pub const USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 /// Enterprise extension.
 pub const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+
+/// Core schema of a group.
+pub const GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
+/// What Entra puts beside it in `schemas` (Entra fact 1.7).
+pub const GROUP_OF_ENTRA: &str =
+    "http://schemas.microsoft.com/2006/11/ResourceManagement/ADSCIM/2.0/Group";
 
 /// One employee.
 #[derive(Clone, Debug)]
@@ -66,6 +74,16 @@ impl Person {
         })
     }
 
+    /// What a vendor whose API is SCIM has to hold, by the names of the RFC.
+    pub fn at_scim(&self) -> Value {
+        let mut user = self.as_scim();
+        if let Some(attributes) = user.as_object_mut() {
+            // An empty list is no value (RFC 7643 section 2.5), and `meta` is the vendor's.
+            attributes.retain(|name, _| !matches!(name.as_str(), "roles" | "meta"));
+        }
+        user
+    }
+
     /// What KnowBe4 has to hold, by the names of its GraphQL type `User`.
     pub fn at_knowbe4(&self) -> Value {
         json!({
@@ -80,6 +98,152 @@ impl Person {
             "archived": !self.active,
         })
     }
+}
+
+/// A group of the directory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// `displayName`.
+    pub name: String,
+    /// The user names of the people in it.
+    pub people: BTreeSet<String>,
+    /// The names of the groups in it.
+    pub groups: BTreeSet<String>,
+}
+
+impl Group {
+    /// The body of Entra's POST: members follow one PATCH at a time.
+    pub fn as_scim(&self) -> Value {
+        json!({
+            "schemas": [GROUP, GROUP_OF_ENTRA],
+            "externalId": format!("group-{}", self.name.to_lowercase().replace(' ', "-")),
+            "displayName": self.name,
+            "members": [],
+            "meta": { "resourceType": "Group" },
+        })
+    }
+}
+
+/// A change of the groups, after everybody was provisioned.
+#[derive(Clone, Debug)]
+pub enum GroupEvent {
+    /// Somebody becomes a member.
+    Join {
+        /// Which group.
+        group: String,
+        /// Who.
+        user_name: String,
+    },
+    /// Somebody is a member no longer.
+    Quit {
+        /// Which group.
+        group: String,
+        /// Who.
+        user_name: String,
+    },
+    /// The group has another name.
+    Rename {
+        /// Which group.
+        group: String,
+        /// The new name.
+        name: String,
+    },
+    /// The group is deleted, its members are not.
+    Dissolve(String),
+}
+
+/// The groups of these people: one for each department, and one that holds those groups.
+pub fn groups(people: &[Person]) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for person in people {
+        if !groups.iter().any(|it| it.name == person.department) {
+            groups.push(Group {
+                name: person.department.clone(),
+                people: BTreeSet::new(),
+                groups: BTreeSet::new(),
+            });
+        }
+        for group in &mut groups {
+            if group.name == person.department {
+                group.people.insert(person.user_name());
+            }
+        }
+    }
+    let names = groups.iter().map(|it| it.name.clone()).collect();
+    groups.push(Group {
+        name: "All departments".to_owned(),
+        people: BTreeSet::new(),
+        groups: names,
+    });
+    groups
+}
+
+/// What happens to the groups of at least four people, after [`events`].
+pub fn group_events(people: &[Person]) -> Vec<GroupEvent> {
+    let person = |n: usize| &people[n % people.len()];
+    vec![
+        GroupEvent::Join {
+            group: "Board".to_owned(),
+            user_name: person(1).user_name(),
+        },
+        GroupEvent::Quit {
+            group: person(1).department.clone(),
+            user_name: person(1).user_name(),
+        },
+        GroupEvent::Rename {
+            group: "Board".to_owned(),
+            name: "Board & Principals".to_owned(),
+        },
+        GroupEvent::Dissolve(person(3).department.clone()),
+    ]
+}
+
+/// The groups as they are after both kinds of events: who was removed is in no group, and who was
+/// switched off stays where they were.
+pub fn groups_after(
+    mut groups: Vec<Group>,
+    events: &[Event],
+    group_events: &[GroupEvent],
+) -> Vec<Group> {
+    for group in &mut groups {
+        for event in events {
+            if let Event::Removal(user_name) = event {
+                group.people.remove(user_name);
+            }
+        }
+    }
+    for event in group_events {
+        let (GroupEvent::Join { group: name, .. }
+        | GroupEvent::Quit { group: name, .. }
+        | GroupEvent::Rename { group: name, .. }
+        | GroupEvent::Dissolve(name)) = event;
+        match event {
+            GroupEvent::Rename { name: new, .. } => {
+                for group in &mut groups {
+                    if group.groups.remove(name) {
+                        group.groups.insert(new.clone());
+                    }
+                }
+            }
+            GroupEvent::Dissolve(_) => {
+                groups.retain(|it| it.name != *name);
+                for group in &mut groups {
+                    group.groups.remove(name);
+                }
+            }
+            GroupEvent::Join { .. } | GroupEvent::Quit { .. } => {}
+        }
+        let Some(group) = groups.iter_mut().find(|it| it.name == *name) else {
+            continue;
+        };
+        match event {
+            GroupEvent::Join { user_name, .. } => drop(group.people.insert(user_name.clone())),
+            GroupEvent::Quit { user_name, .. } => drop(group.people.remove(user_name)),
+            GroupEvent::Rename { name, .. } => group.name.clone_from(name),
+            GroupEvent::Dissolve(_) => {}
+        }
+    }
+    groups
 }
 
 /// A change that happens in the directory after everybody was provisioned.
@@ -183,5 +347,15 @@ pub fn after(mut people: Vec<Person>, events: &[Event]) -> Vec<Person> {
             Event::Return(_) => person.active = true,
         }
     }
+    people
+}
+
+/// The same without those who were removed: a vendor whose API is SCIM deletes them.
+pub fn without_removed(mut people: Vec<Person>, events: &[Event]) -> Vec<Person> {
+    people.retain(|person| {
+        !events
+            .iter()
+            .any(|it| matches!(it, Event::Removal(name) if *name == person.user_name()))
+    });
     people
 }

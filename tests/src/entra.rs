@@ -1,5 +1,7 @@
 //! A provisioning client that speaks as Microsoft Entra ID does: look up by `userName`, create or
-//! read and patch, disable with a string boolean, and come again after `Retry-After`.
+//! read and patch, disable with a string boolean, and come again after `Retry-After`. Groups are
+//! looked up and read without their members, and change by members that are added and removed (Entra
+//! facts 1.5 and 1.7).
 
 use std::time::Duration;
 
@@ -48,18 +50,36 @@ impl Entra {
 
     /// The id of the user with this `userName`, if the tenant has one.
     pub async fn look_up(&self, user_name: &str) -> Result<Option<String>> {
-        // Entra writes spaces as `+` and leaves the quotes raw (facts: captured requests).
-        let name = user_name.replace('@', "%40");
-        let path = format!("Users?filter=userName+eq+\"{name}\"");
-        let answer = self.repeat(Method::GET, &path, None, 200).await?;
-        Ok(answer.body["Resources"][0]["id"]
-            .as_str()
-            .map(str::to_owned))
+        let path = format!("Users?filter=userName+eq+\"{}\"", encode(user_name));
+        self.first_id(&path).await
+    }
+
+    /// The id of the group with this `displayName`, if the tenant has one.
+    pub async fn look_up_group(&self, display_name: &str) -> Result<Option<String>> {
+        let name = encode(display_name);
+        let path = format!("Groups?excludedAttributes=members&filter=displayName+eq+\"{name}\"");
+        self.first_id(&path).await
+    }
+
+    async fn first_id(&self, path: &str) -> Result<Option<String>> {
+        let answer = self.repeat(Method::GET, path, None, 200).await?;
+        let id = answer.body["Resources"][0]["id"].as_str();
+        Ok(id.map(str::to_owned))
     }
 
     /// Creates a user and returns its id.
     pub async fn create(&self, user: &Value) -> Result<String> {
-        let answer = self.repeat(Method::POST, "Users", Some(user), 201).await?;
+        self.post("Users", user).await
+    }
+
+    /// Creates a group and returns its id.
+    pub async fn create_group(&self, group: &Value) -> Result<String> {
+        self.post("Groups", group).await
+    }
+
+    async fn post(&self, endpoint: &str, resource: &Value) -> Result<String> {
+        let answer = self.repeat(Method::POST, endpoint, Some(resource), 201);
+        let answer = answer.await?;
         let id = answer.body["id"].as_str();
         id.map(str::to_owned)
             .ok_or_else(|| format!("201 without an id: {}", answer.body))
@@ -71,12 +91,15 @@ impl Entra {
         Ok(self.repeat(Method::GET, &path, None, 200).await?.body)
     }
 
+    /// Reads a group without its members.
+    pub async fn read_group(&self, id: &str) -> Result<Value> {
+        let path = format!("Groups/{id}?excludedAttributes=members");
+        Ok(self.repeat(Method::GET, &path, None, 200).await?.body)
+    }
+
     /// Patches a user with Entra's operations.
     pub async fn patch(&self, id: &str, operations: Value) -> Result<Value> {
-        let body = json!({
-            "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
-            "Operations": operations,
-        });
+        let body = patch_of(operations);
         let path = format!("Users/{id}");
         Ok(self
             .repeat(Method::PATCH, &path, Some(&body), 200)
@@ -93,6 +116,41 @@ impl Entra {
     /// Deletes a user.
     pub async fn delete(&self, id: &str) -> Result<()> {
         let path = format!("Users/{id}");
+        self.repeat(Method::DELETE, &path, None, 204)
+            .await
+            .map(|_| ())
+    }
+
+    /// Adds members, in one operation.
+    pub async fn add_members(&self, group: &str, members: &[String]) -> Result<()> {
+        self.patch_group(group, change_of_members("Add", members))
+            .await
+    }
+
+    /// Removes members, in one operation: as Entra does without its compliance flag.
+    pub async fn remove_members(&self, group: &str, members: &[String]) -> Result<()> {
+        self.patch_group(group, change_of_members("Remove", members))
+            .await
+    }
+
+    /// Gives a group another name.
+    pub async fn rename_group(&self, id: &str, display_name: &str) -> Result<()> {
+        let operation = json!([{ "op": "Replace", "path": "displayName", "value": display_name }]);
+        self.patch_group(id, operation).await
+    }
+
+    /// Patches a group with Entra's operations, which are answered without a body.
+    pub async fn patch_group(&self, id: &str, operations: Value) -> Result<()> {
+        let path = format!("Groups/{id}");
+        let body = patch_of(operations);
+        self.repeat(Method::PATCH, &path, Some(&body), 204)
+            .await
+            .map(|_| ())
+    }
+
+    /// Deletes a group.
+    pub async fn delete_group(&self, id: &str) -> Result<()> {
+        let path = format!("Groups/{id}");
         self.repeat(Method::DELETE, &path, None, 204)
             .await
             .map(|_| ())
@@ -156,4 +214,26 @@ impl Entra {
             "{method} {path}: still refused after {ATTEMPTS} attempts"
         ))
     }
+}
+
+/// Entra writes spaces as `+` and leaves the quotes around the value raw (facts: captured requests).
+fn encode(value: &str) -> String {
+    url::form_urlencoded::byte_serialize(value.as_bytes()).collect()
+}
+
+/// The body of a PATCH with these operations.
+pub fn patch_of(operations: Value) -> Value {
+    json!({
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+        "Operations": operations,
+    })
+}
+
+/// One operation on `members`; `$ref` is there and null (Entra fact 1.7).
+pub fn change_of_members(verb: &str, members: &[String]) -> Value {
+    let value: Vec<Value> = members
+        .iter()
+        .map(|id| json!({ "$ref": null, "value": id }))
+        .collect();
+    json!([{ "op": verb, "path": "members", "value": value }])
 }

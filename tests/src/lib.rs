@@ -5,7 +5,9 @@
 //! Invariant: nothing here is linked into the gateway, and all traffic stays on loopback.
 
 pub mod corridor;
+pub mod cost;
 pub mod directory;
 pub mod entra;
 pub mod gateway_process;
+pub mod held;
 pub mod vendors;

@@ -5,8 +5,13 @@
 //! tells is decided here once, and the module says so. Tests, the demo and the benchmarks use them
 //! in place of vendor accounts.
 //!
-//! Invariant: nothing here knows SCIM, the gateway or a connector. A simulated vendor that shared
-//! code with its connector would share its mistakes as well.
+//! Invariant: nothing here knows the gateway or a connector, and SCIM is known where it is the
+//! vendor's own API, from the RFC and not from the gateway's code. A simulated vendor that shared code
+//! with its client would share its mistakes as well.
 //! Absent: sleeping in the hope that something has happened by then; a test waits for an event.
 
 pub mod knowbe4;
+pub mod scim;
+
+mod listener;
+mod trouble;

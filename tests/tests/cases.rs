@@ -1,5 +1,5 @@
 //! Runs every case of `tests/cases/`: requests over a real socket to the real gateway, the answers it
-//! shall give, and the calls that reach the simulated vendor.
+//! shall give, and the calls that reach the simulated vendors.
 //!
 //! A case is a JSON file that names its source (RFC section, Entra fact, vendor page):
 //!
@@ -12,17 +12,28 @@
 //!       "vendor":   [ { "operation": "userByEmail" }, { "operation": "userCreate" } ] } ] }
 //! ```
 //!
-//! `${case}` is unique to the case, other `${…}` come from `save`. An expected body holds where the
-//! answer has at least these members; arrays are compared whole. A string that starts with `~` is
-//! expected to be contained. `raw` in place of `body` sends text as it is, `raw_repeat` repeats a
-//! piece of it. `vendor` lists the vendor's requests of the step, all of them, in their order; with
-//! `exact`, a request's variables are those named and no others.
+//! `"tenant"` beside `source` names the tenant of the case: `acme-knowbe4` if it is not given, else
+//! `acme-scim` (whose client is Entra), `okta-scim` or `strict-scim`, each with a simulated vendor of
+//! its own whose API is SCIM. A `tenant` in a request sends this case's token to that tenant.
+//!
+//! `${case}` is unique to the case, other `${…}` come from `save`. A step with `"repeat": 25` is run 25
+//! times; `${n}` counts them from 1, also within another name: `"save": { "id${n}": "/id" }` and later
+//! `${id3}` or `${id${n}}`.
+//!
+//! An expected body holds where the answer has at least these members; arrays are compared whole. A
+//! string that starts with `~` is expected to be contained; a member `"members~"` is `members` in any
+//! order. `raw` in place of `body` sends text as it is, `raw_repeat` repeats a piece of it.
+//!
+//! `vendor` lists the requests that reach the tenant's vendor in the step, all of them, in their order,
+//! and no other vendor may see any. At KnowBe4 a request has `variables`, at a SCIM vendor `body` and
+//! `query` (decoded, without the `?`): `{ "operation": "PATCH /Groups/{id}", "body": { … } }`. With
+//! `exact`, variables or body are those named and no others.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gateway_tests::corridor::{Corridor, Setup, TENANT};
+use gateway_tests::corridor::{Corridor, OKTA, SCIM, STRICT, Setup, TENANT};
 use gateway_tests::gateway_process::repository;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -31,12 +42,16 @@ use serde_json::{Map, Value};
 #[serde(deny_unknown_fields)]
 struct Case {
     source: String,
+    #[serde(default = "here")]
+    tenant: String,
     steps: Vec<Step>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Step {
+    #[serde(default = "once")]
+    repeat: usize,
     request: Request,
     response: Expected,
     #[serde(default)]
@@ -56,12 +71,16 @@ struct Request {
     raw_repeat: Option<(String, usize)>,
     #[serde(default)]
     without_token: bool,
-    #[serde(default = "here")]
-    tenant: String,
+    /// The tenant of the case, if no other.
+    tenant: Option<String>,
 }
 
 fn here() -> String {
     TENANT.to_owned()
+}
+
+fn once() -> usize {
+    1
 }
 
 #[derive(Deserialize)]
@@ -81,9 +100,19 @@ struct VendorCall {
     operation: String,
     #[serde(default)]
     variables: Map<String, Value>,
-    /// The variables are these and no others.
+    query: Option<String>,
+    body: Option<Value>,
+    /// The variables, or the body, are these and no others.
     #[serde(default)]
     exact: bool,
+}
+
+/// A request as one of the vendors saw it.
+struct Seen {
+    operation: String,
+    query: String,
+    /// The variables at KnowBe4, the body at a SCIM vendor.
+    content: Value,
 }
 
 #[test]
@@ -101,7 +130,8 @@ fn every_case_holds() {
             .build()
             .expect("a client"),
         runtime: tokio::runtime::Runtime::new().expect("a runtime"),
-        corridor: Corridor::start(dir.path(), Setup::instant()).expect("the corridor is up"),
+        corridor: Corridor::start(dir.path(), Setup::instant().with(&[SCIM, OKTA, STRICT]))
+            .expect("the corridor is up"),
     };
 
     let mut failures = Vec::new();
@@ -147,15 +177,27 @@ impl Stage {
         }
         let mut saved = BTreeMap::from([("case".to_owned(), format!("c{number}"))]);
         for (at, step) in case.steps.iter().enumerate() {
-            self.corridor.vendor.drain_log();
-            self.step(step, &mut saved)
-                .map_err(|failure| format!("step {}: {failure}", at + 1))?;
+            for n in 1..=step.repeat {
+                saved.insert("n".to_owned(), n.to_string());
+                self.drain_logs();
+                self.step(&case, step, &mut saved)
+                    .map_err(|failure| match step.repeat {
+                        1 => format!("step {}: {failure}", at + 1),
+                        _ => format!("step {}, time {n}: {failure}", at + 1),
+                    })?;
+            }
         }
         Ok(())
     }
 
-    fn step(&self, step: &Step, saved: &mut BTreeMap<String, String>) -> Result<(), String> {
-        let (status, headers, text) = self.runtime.block_on(self.send(&step.request, saved))?;
+    fn step(
+        &self,
+        case: &Case,
+        step: &Step,
+        saved: &mut BTreeMap<String, String>,
+    ) -> Result<(), String> {
+        let sent = self.send(&case.tenant, &step.request, saved);
+        let (status, headers, text) = self.runtime.block_on(sent)?;
         let body: Value = match text.is_empty() {
             true => Value::Null,
             false => serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))?,
@@ -189,25 +231,35 @@ impl Stage {
         for (name, pointer) in &step.save {
             let found = body.pointer(pointer).and_then(Value::as_str);
             let found = found.ok_or_else(|| format!("no text at {pointer} to save{}", told()))?;
-            saved.insert(name.clone(), found.to_owned());
+            saved.insert(substitute(name, saved), found.to_owned());
         }
         match &step.vendor {
-            Some(wanted) => self.check_vendor(wanted, saved),
+            Some(wanted) => self.check_vendors(&case.tenant, wanted, saved),
             None => Ok(()),
+        }
+    }
+
+    /// The token of a tenant; empty if it is not there.
+    fn token(&self, tenant: &str) -> &str {
+        match self.corridor.scim(tenant) {
+            Some(side) => &side.token,
+            None if tenant == TENANT => &self.corridor.token,
+            None => "",
         }
     }
 
     async fn send(
         &self,
+        tenant: &str,
         request: &Request,
         saved: &BTreeMap<String, String>,
     ) -> Result<(u16, reqwest::header::HeaderMap, String), String> {
-        let url =
-            self.corridor.gateway.scim_url(&request.tenant) + &substitute(&request.path, saved);
+        let addressed = request.tenant.as_deref().unwrap_or(tenant);
+        let url = self.corridor.gateway.scim_url(addressed) + &substitute(&request.path, saved);
         let method = request.method.parse().map_err(|_| "no method".to_owned())?;
         let mut sent = self.client.request(method, url);
         if !request.without_token {
-            sent = sent.bearer_auth(&self.corridor.token);
+            sent = sent.bearer_auth(self.token(tenant));
         }
         let body = match (&request.body, &request.raw, &request.raw_repeat) {
             (Some(body), None, None) => Some(substitute_all(body, saved).to_string()),
@@ -238,36 +290,88 @@ impl Stage {
         Ok((status, headers, text))
     }
 
-    fn check_vendor(
+    /// Empties every vendor's log and returns what was in them, by tenant.
+    fn drain_logs(&self) -> BTreeMap<&str, Vec<Seen>> {
+        let knowbe4 = self.corridor.vendor.drain_log().into_iter();
+        let knowbe4 = knowbe4.map(|it| Seen {
+            operation: it.operation,
+            query: String::new(),
+            content: it.variables,
+        });
+        let mut logs = BTreeMap::from([(TENANT, knowbe4.collect())]);
+        for side in &self.corridor.scim {
+            let seen = side.vendor.drain_log().into_iter().map(|it| Seen {
+                operation: it.operation,
+                query: it.query,
+                content: it.body,
+            });
+            logs.insert(side.tenant, seen.collect());
+        }
+        logs
+    }
+
+    fn check_vendors(
         &self,
+        tenant: &str,
         wanted: &[VendorCall],
         saved: &BTreeMap<String, String>,
     ) -> Result<(), String> {
-        let seen = self.corridor.vendor.drain_log();
+        let mut logs = self.drain_logs();
+        let seen = logs.remove(tenant).unwrap_or_default();
+        if let Some((other, seen)) = logs.iter().find(|(_, seen)| !seen.is_empty()) {
+            let operation = &seen[0].operation;
+            return Err(format!("the vendor of {other} saw {operation}"));
+        }
         let operations: Vec<&str> = seen.iter().map(|it| it.operation.as_str()).collect();
         let expected: Vec<&str> = wanted.iter().map(|it| it.operation.as_str()).collect();
         if operations != expected {
+            let calls = seen
+                .iter()
+                .map(|it| format!("{} {}", it.operation, it.content));
+            let calls: Vec<String> = calls.collect();
             return Err(format!(
-                "the vendor saw {operations:?} instead of {expected:?}"
+                "the vendor saw {operations:?} instead of {expected:?}\n    {}",
+                calls.join("\n    ")
             ));
         }
         for (seen, wanted) in seen.iter().zip(wanted) {
-            let variables = substitute_all(&Value::Object(wanted.variables.clone()), saved);
-            if wanted.exact && variables != seen.variables {
-                let (operation, seen) = (&wanted.operation, &seen.variables);
-                return Err(format!(
-                    "{operation}: {seen} instead of exactly {variables}"
-                ));
+            let operation = &wanted.operation;
+            if let Some(query) = &wanted.query {
+                let query = substitute(query, saved);
+                compare(&Value::from(query), &Value::from(seen.query.as_str()))
+                    .map_err(|difference| format!("{operation}: query: {difference}"))?;
             }
-            compare(&variables, &seen.variables)
-                .map_err(|difference| format!("{}: {difference}", wanted.operation))?;
+            let content = match &wanted.body {
+                Some(body) => body.clone(),
+                None if seen.content.is_object() || wanted.exact => {
+                    Value::Object(wanted.variables.clone())
+                }
+                // Nothing was sent and nothing is expected.
+                None => continue,
+            };
+            let content = substitute_all(&content, saved);
+            if wanted.exact && content != seen.content {
+                let seen = &seen.content;
+                return Err(format!("{operation}: {seen} instead of exactly {content}"));
+            }
+            compare(&content, &seen.content).map_err(|difference| {
+                format!("{operation}: {difference}\n    sent: {}", seen.content)
+            })?;
         }
         Ok(())
     }
 }
 
 fn substitute(text: &str, saved: &BTreeMap<String, String>) -> String {
-    saved.iter().fold(text.to_owned(), |text, (name, value)| {
+    if !text.contains("${") {
+        return text.to_owned();
+    }
+    // The number first: it can be part of another name.
+    let numbered = match saved.get("n") {
+        Some(n) => text.replace("${n}", n),
+        None => text.to_owned(),
+    };
+    saved.iter().fold(numbered, |text, (name, value)| {
         text.replace(&format!("${{{name}}}"), value)
     })
 }
@@ -290,10 +394,18 @@ fn compare(wanted: &Value, found: &Value) -> Result<(), String> {
     match (wanted, found) {
         (Value::Object(wanted), Value::Object(found)) => {
             wanted.iter().try_for_each(|(name, it)| {
+                let (name, any_order) = match name.strip_suffix('~') {
+                    Some(name) => (name, true),
+                    None => (name.as_str(), false),
+                };
                 let there = found
                     .get(name)
                     .ok_or_else(|| format!("{name} is missing"))?;
-                compare(it, there).map_err(|difference| format!("{name}: {difference}"))
+                match any_order {
+                    true => compare_unordered(it, there),
+                    false => compare(it, there),
+                }
+                .map_err(|difference| format!("{name}: {difference}"))
             })
         }
         (Value::Array(wanted), Value::Array(found)) if wanted.len() == found.len() => wanted
@@ -312,4 +424,23 @@ fn compare(wanted: &Value, found: &Value) -> Result<(), String> {
         _ if wanted == found => Ok(()),
         _ => Err(format!("{found} instead of {wanted}")),
     }
+}
+
+/// The same for two arrays without regard to their order.
+fn compare_unordered(wanted: &Value, found: &Value) -> Result<(), String> {
+    let (Some(wanted), Some(found)) = (wanted.as_array(), found.as_array()) else {
+        return Err(format!("{found} instead of a list"));
+    };
+    if wanted.len() != found.len() {
+        let (wanted, found) = (wanted.len(), found.len());
+        return Err(format!("{found} elements instead of {wanted}"));
+    }
+    let mut rest: Vec<&Value> = found.iter().collect();
+    for it in wanted {
+        let at = rest.iter().position(|there| compare(it, there).is_ok());
+        let at =
+            at.ok_or_else(|| format!("nothing like {it} in {}", Value::from(found.clone())))?;
+        rest.swap_remove(at);
+    }
+    Ok(())
 }

@@ -13,7 +13,8 @@ use async_trait::async_trait;
 use gateway::connector::build::{Built, build};
 use gateway::connector::component::with_manifest;
 use gateway::connector::{
-    Account, Call, CallError, Connector, ConnectorHost, ConnectorLimits, ErrorKind, Lent, Reply,
+    Account, Call, CallError, Connector, ConnectorHost, ConnectorLimits, ErrorKind, GroupMember,
+    Lent, MemberKind, Reply,
 };
 use gateway::egress::{
     Egress, EgressError, EgressLimits, EgressPolicy, Outbound, Request, Response,
@@ -170,6 +171,101 @@ async fn every_call_has_its_reply() {
     };
     let both = vec![account("a", None), account("b", None)];
     assert_eq!(call(find).await, Ok(Reply::Accounts(both)));
+}
+
+#[tokio::test]
+async fn every_call_about_groups_has_its_reply() {
+    let connector = hostile(&limits());
+    assert!(connector.has_groups());
+    let vendor = willing(0);
+    let member = |kind, uid: &str| GroupMember {
+        kind,
+        uid: uid.to_owned(),
+    };
+    let users = |count: usize| vec![member(MemberKind::User, "a"); count];
+    let call = |call| connector.call(call, lent("echo", &vendor));
+    let group = |uid: &str, external_id: &str| {
+        let shown = json!({"displayName": "Sales", "externalId": external_id});
+        Ok(Reply::Account(account(uid, Some(shown))))
+    };
+    let uid = || "7".to_owned();
+    let desired = || r#"{"displayName": "Sales"}"#.to_owned();
+
+    let create = Call::CreateGroup {
+        desired: desired(),
+        members: vec![
+            member(MemberKind::User, "a"),
+            member(MemberKind::Group, "g"),
+        ],
+    };
+    assert_eq!(call(create).await, group("op-1", "2 group g"));
+    let update = |add, remove| Call::UpdateGroup {
+        uid: uid(),
+        desired: desired(),
+        deltas: r#"[{"path":"displayName","value":"Sales"}]"#.to_owned(),
+        add,
+        remove,
+    };
+    let changed = group("7", "1 +3 user a -1 user b");
+    let leaves = vec![member(MemberKind::User, "b")];
+    assert_eq!(call(update(users(3), leaves)).await, changed);
+    let changed = group("7", "1 +0 -0");
+    assert_eq!(call(update(vec![], vec![])).await, changed);
+    // Far more than one call is meant to carry.
+    let changed = group("7", "1 +50000 user a -50000 user a");
+    assert_eq!(call(update(users(50_000), users(50_000))).await, changed);
+
+    let delete = Call::DeleteGroup { uid: uid() };
+    assert_eq!(call(delete).await, Ok(Reply::Deleted(uid())));
+    let found = Reply::Found(Some(account("7", None)));
+    assert_eq!(call(Call::GetGroup { uid: uid() }).await, Ok(found));
+    let absent = Call::GetGroup {
+        uid: "absent".to_owned(),
+    };
+    assert_eq!(call(absent).await, Ok(Reply::Found(None)));
+    let find = Call::FindGroup {
+        attribute: "displayName".to_owned(),
+        value: "a b".to_owned(),
+    };
+    let both = vec![account("a", None), account("b", None)];
+    assert_eq!(call(find).await, Ok(Reply::Accounts(both)));
+}
+
+#[tokio::test]
+async fn the_limits_hold_for_calls_about_groups() {
+    let create = async |connector: &Connector, behaviour: &str| {
+        let call = Call::CreateGroup {
+            desired: r#"{"displayName": "Sales"}"#.to_owned(),
+            members: Vec::new(),
+        };
+        let verdict = connector.call(call, lent(behaviour, &willing(0))).await;
+        verdict.expect_err(behaviour)
+    };
+    let hasty = hostile(&hasty());
+    assert_eq!(create(&hasty, "spin").await, CallError::CpuExhausted);
+    let impatient = hostile(&ConnectorLimits {
+        wall_ms: 200,
+        ..limits()
+    });
+    assert_eq!(
+        create(&impatient, "spin").await,
+        CallError::DeadlineExceeded
+    );
+    let connector = hostile(&limits());
+    assert_eq!(
+        create(&connector, "hoard").await,
+        CallError::MemoryExhausted
+    );
+    for (behaviour, expected) in [
+        ("huge result", "result_bytes_max"),
+        ("empty uid", "a uid must be"),
+        ("post without end", "http_requests_max"),
+        ("panic", "told to panic"),
+    ] {
+        let error = create(&connector, behaviour).await.to_string();
+        assert!(error.contains(expected), "{behaviour}: {error}");
+    }
+    assert_healthy(&connector).await;
 }
 
 #[tokio::test]
@@ -551,10 +647,17 @@ fn what_is_no_connector_is_refused_with_its_cure() {
         &with(component(&[("acme:db/query@1.0.0", "run")], true)),
         &["acme:db/query@1.0.0"],
     );
+    let (accounts_only, _) = MANIFEST.split_once("[[profile.group]]").unwrap();
     check(
-        &with(component(&[], true)),
+        &with_manifest(component(&[], true), accounts_only),
         &["does not fit contract 0.1", "create"],
     );
+    let promised = [
+        "does not export scimgw:connector/groups",
+        "GroupConnector",
+        "[[profile.group]]",
+    ];
+    check(&with(component(&[], true)), &promised);
     let of_later_line = MANIFEST.replace("contract = \"0.1\"", "contract = \"0.7\"");
     check(
         &with_manifest(component(&[], true), &of_later_line),

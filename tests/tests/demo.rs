@@ -1,15 +1,21 @@
 //! The demo as a person or a script starts it: it ends with exit code 0, tells where everything is,
-//! and the simulated vendor, asked over its own GraphQL API, holds exactly the sample directory.
+//! and the simulated vendors, asked over their own APIs, hold exactly the sample directory.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use gateway_tests::directory::{after, events, people};
+use gateway_tests::corridor::SCIM;
+use gateway_tests::directory::{
+    Person, after, events, group_events, groups, groups_after, people, without_removed,
+};
 use gateway_tests::gateway_process::gateway_binary;
-use gateway_tests::vendors::knowbe4::API_KEY;
-use serde_json::{Value, json};
+use gateway_tests::held::{
+    differences, group_differences, knowbe4_accounts, scim_users_and_groups,
+};
+use gateway_tests::vendors::scim;
+use serde_json::Value;
 
 fn demo(args: &[&str], ready: &Path) -> Child {
     let binary = gateway_binary().with_file_name("demo");
@@ -35,10 +41,15 @@ fn once_ends_with_exit_code_0_under_the_vendors_real_limits() {
     assert!(output.status.success(), "{stdout}\n{stderr}");
     assert!(stdout.contains("ada.okafor@example.com"), "{stdout}");
     let ready = read(&ready);
+    assert!(stdout.contains("All departments"), "{stdout}");
+    assert_eq!(ready["tenants"][1]["app"], "scim", "{ready}");
     for pointer in [
         "/tenants/0/scim_url",
         "/tenants/0/token",
         "/tenants/0/vendor_url",
+        "/tenants/1/scim_url",
+        "/tenants/1/token",
+        "/tenants/1/vendor_url",
         "/admin_url",
         "/admin_token",
     ] {
@@ -50,7 +61,7 @@ fn once_ends_with_exit_code_0_under_the_vendors_real_limits() {
 }
 
 #[test]
-fn the_vendor_holds_exactly_the_sample_directory_and_ctrl_c_leaves_nothing_running() {
+fn the_vendors_hold_exactly_the_sample_directory_and_ctrl_c_leaves_nothing_running() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let ready: PathBuf = dir.path().join("ready.json");
     let mut child = demo(&["--instant"], &ready);
@@ -62,23 +73,27 @@ fn the_vendor_holds_exactly_the_sample_directory_and_ctrl_c_leaves_nothing_runni
         "the demo stays up"
     );
     let ready = read(&ready);
-    let vendor_url = ready["tenants"][0]["vendor_url"]
-        .as_str()
-        .expect("a URL")
-        .to_owned();
+    let vendor_url = |tenant: usize| {
+        let url = ready["tenants"][tenant]["vendor_url"].as_str();
+        url.expect("a URL").to_owned()
+    };
 
-    let people = people(20);
-    let events = events(&people);
-    let mut wanted: Vec<Value> = after(people, &events)
-        .iter()
-        .map(|it| it.at_knowbe4())
-        .collect();
+    let everybody = people(20);
+    let events = events(&everybody);
+    let settled = after(everybody.clone(), &events);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let mut held = runtime.block_on(accounts(&vendor_url));
-    let by_email = |a: &Value, b: &Value| a["email"].as_str().cmp(&b["email"].as_str());
-    wanted.sort_by(by_email);
-    held.sort_by(by_email);
-    assert_eq!(held, wanted);
+    let accounts = runtime.block_on(knowbe4_accounts(&vendor_url(0)));
+    let wanted: Vec<Value> = settled.iter().map(Person::at_knowbe4).collect();
+    same(&differences(&wanted, &accounts.expect("accounts"), "email"));
+
+    let token = format!("{}-{}", scim::TOKEN, SCIM.name);
+    let held = runtime.block_on(scim_users_and_groups(&vendor_url(1), &token));
+    let (users, held) = held.expect("users and groups");
+    let staying = without_removed(settled, &events);
+    let wanted: Vec<Value> = staying.iter().map(Person::at_scim).collect();
+    same(&differences(&wanted, &users, "userName"));
+    let wanted = groups_after(groups(&everybody), &events, &group_events(&everybody));
+    same(&group_differences(&wanted, &held));
 
     let interrupt = Command::new("kill")
         .args(["-INT", &child.id().to_string()])
@@ -97,24 +112,8 @@ fn the_vendor_holds_exactly_the_sample_directory_and_ctrl_c_leaves_nothing_runni
     assert!(gone, "the gateway went with the demo");
 }
 
-async fn accounts(url: &str) -> Vec<Value> {
-    let query = "query { users(per: 1000, page: 1, status: ALL) { nodes { email firstName lastName \
-                 jobTitle department employeeNumber mobilePhoneNumber managerEmail archived } } }";
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .build()
-        .expect("a client");
-    let request = client.post(format!("{url}/graphql")).bearer_auth(API_KEY);
-    let response = request
-        .json(&json!({ "query": query }))
-        .send()
-        .await
-        .expect("an answer");
-    let answer: Value = response.json().await.expect("JSON");
-    answer["data"]["users"]["nodes"]
-        .as_array()
-        .unwrap_or_else(|| panic!("{answer}"))
-        .clone()
+fn same(differences: &[String]) {
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
 fn read(file: &Path) -> Value {

@@ -10,7 +10,7 @@ use super::{Failure, Output};
 use crate::connector::build::{self, Built};
 use crate::connector::component::{self, Anatomy};
 use crate::manifest::{Manifest, SettingSpec};
-use crate::scim::ResourceKind;
+use crate::scim::{ProfilePath, ResourceKind};
 
 /// What can be done with connectors.
 #[derive(Subcommand)]
@@ -104,19 +104,11 @@ fn describe(manifest: &Manifest, anatomy: &Anatomy, digest: &str, file_bytes: us
             "description": spec.description,
         })
     });
-    let paths = manifest
-        .profile
-        .paths(ResourceKind::User)
-        .iter()
-        .map(|path| {
-            json!({
-                "path": path.text,
-                "type": path.ty.as_str(),
-                "required": path.required,
-                "vendor": path.vendor,
-                "inferred": path.inferred,
-            })
-        });
+    let paths = |kind: ResourceKind| -> Vec<Value> {
+        let paths = manifest.profile.paths(kind).iter();
+        paths.map(describe_path).collect()
+    };
+    let matching = |kind: ResourceKind| Some(&manifest.profile.matching(kind)?.text);
     json!({
         "name": manifest.name,
         "version": manifest.version,
@@ -132,9 +124,21 @@ fn describe(manifest: &Manifest, anatomy: &Anatomy, digest: &str, file_bytes: us
         "settings": settings.collect::<Vec<_>>(),
         "require_one_of": manifest.require_one_of,
         "profile": {
-            "matching": manifest.profile.matching().text,
-            "user": paths.collect::<Vec<_>>(),
+            "matching": matching(ResourceKind::User),
+            "user": paths(ResourceKind::User),
+            "group": paths(ResourceKind::Group),
+            "members": manifest.profile.has_members(),
         },
+    })
+}
+
+fn describe_path(path: &ProfilePath) -> Value {
+    json!({
+        "path": path.text,
+        "type": path.ty.as_str(),
+        "required": path.required,
+        "vendor": path.vendor,
+        "inferred": path.inferred,
     })
 }
 
@@ -167,20 +171,25 @@ fn print_tables(manifest: &Manifest, anatomy: &Anatomy, digest: &str, file_bytes
     for names in &manifest.require_one_of {
         println!("  at least one of: {}", list(names));
     }
-    let matching = &manifest.profile.matching().text;
-    let paths = manifest
-        .profile
-        .paths(ResourceKind::User)
-        .iter()
-        .map(|path| {
+    for (kind, header) in [
+        (ResourceKind::User, "USER PATH"),
+        (ResourceKind::Group, "GROUP PATH"),
+    ] {
+        let matching = manifest.profile.matching(kind);
+        let paths = manifest.profile.paths(kind).iter().map(|path| {
             let mut notes = vec![path.ty.as_str()];
             notes.extend(path.required.then_some("required"));
-            notes.extend((path.text == *matching).then_some("matching"));
+            let matches = matching.is_some_and(|matching| matching.text == path.text);
+            notes.extend(matches.then_some("matching"));
             notes.extend(path.inferred.then_some("inferred"));
             let vendor = path.vendor.clone().unwrap_or_default();
             [path.text.clone(), notes.join(", "), vendor]
         });
-    print_table(["USER PATH", "", "AT THE VENDOR"], paths);
+        print_table([header, "", "AT THE VENDOR"], paths);
+    }
+    if manifest.profile.has_members() {
+        println!("  members of groups are provisioned");
+    }
 }
 
 fn print_table(header: [&str; 3], rows: impl Iterator<Item = [String; 3]>) {

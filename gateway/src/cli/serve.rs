@@ -51,6 +51,7 @@ pub(super) async fn run(settings: Settings) -> Result<(), Failure> {
             gatekeeper,
             dispatcher,
             gateway.limits.scim.clone(),
+            gateway.limits.http.members_body_bytes_max,
         )),
         tenants: tenants.clone(),
         store: store.clone(),

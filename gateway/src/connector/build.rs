@@ -17,8 +17,11 @@ use crate::manifest::Manifest;
 const MANIFEST: &str = "connector.toml";
 
 /// Settings that make any crate a small and quick component, whatever its workspace's profiles say.
+/// For size, except the JSON that every call reads and writes: a fifth smaller, and one or two
+/// microseconds slower a call, than all of it for speed.
 const PROFILE: &[&str] = &[
-    "profile.release.opt-level=3",
+    "profile.release.opt-level=\"s\"",
+    "profile.release.package.serde_json.opt-level=3",
     "profile.release.lto=\"fat\"",
     "profile.release.codegen-units=1",
     "profile.release.panic=\"abort\"",
@@ -100,10 +103,11 @@ pub fn build(folder: &Path, out: &Path, say: &dyn Fn(&str)) -> Result<Built, Bui
     })?;
     let toolchain = Toolchain::find(folder, say).map_err(BuildError::Toolchain)?;
     let module = compile(folder, &toolchain)?;
-    let (bytes, imports) = assemble(&module, &text).map_err(|problems| BuildError::Component {
-        path: module,
-        problems,
-    })?;
+    let (bytes, imports) =
+        assemble(&module, &manifest, &text).map_err(|problems| BuildError::Component {
+            path: module,
+            problems,
+        })?;
 
     let path = out.join(format!("{}.wasm", manifest.name));
     write(&path, &bytes).map_err(|error| BuildError::Output {
@@ -187,14 +191,19 @@ struct Artifact {
 }
 
 /// Makes the component with its manifest from a core module; also returns what it imports.
-fn assemble(module: &Path, manifest: &str) -> Result<(Vec<u8>, Vec<String>), Vec<String>> {
+fn assemble(
+    module: &Path,
+    manifest: &Manifest,
+    text: &str,
+) -> Result<(Vec<u8>, Vec<String>), Vec<String>> {
     let one = |problem: String| vec![problem];
     let module = std::fs::read(module).map_err(|error| one(error.to_string()))?;
     Anatomy::read(&module).map_err(one)?.check()?;
     let component = component::encode(&module).map_err(one)?;
     let anatomy = Anatomy::read(&component).map_err(one)?;
     anatomy.check()?;
-    let component = component::with_manifest(component, manifest);
+    anatomy.check_groups(&manifest.profile)?;
+    let component = component::with_manifest(component, text);
     Ok((component, anatomy.imports))
 }
 

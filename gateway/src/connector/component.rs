@@ -9,10 +9,12 @@ use sha2::{Digest, Sha256};
 use wasmparser::{Parser, Payload};
 
 use crate::manifest::{CONTRACTS, SECTION};
+use crate::scim::Profile;
 
 const PACKAGE: &str = "scimgw:connector/";
 const IMPORTS: &[&str] = &["types", "http", "log"];
 const EXPORT: &str = "accounts";
+const GROUPS: &str = "groups";
 
 /// What can be read off a WebAssembly file without compiling it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,10 +94,7 @@ impl Anatomy {
     pub fn check(&self) -> Result<(), Vec<String>> {
         let refused = self.imports.iter().filter_map(|import| refusal(import));
         let mut problems: Vec<String> = refused.collect();
-        let exports_accounts = self.exports.iter().any(|export| {
-            contract_name(export).is_some_and(|(name, line)| name == EXPORT && is_spoken(&line))
-        });
-        if self.is_component && !exports_accounts {
+        if self.is_component && !self.exports_interface(EXPORT) {
             problems.push(format!(
                 "it does not export {PACKAGE}{EXPORT} of contract {}; in Rust, implement \
                  connector_sdk::Connector and name the type in connector_sdk::export!",
@@ -107,6 +106,33 @@ impl Anatomy {
             false => Err(problems),
         }
     }
+
+    /// Whether a component exports this interface of the contract.
+    fn exports_interface(&self, interface: &str) -> bool {
+        self.exports.iter().any(|export| {
+            contract_name(export).is_some_and(|(name, line)| name == interface && is_spoken(&line))
+        })
+    }
+
+    /// Checks that a component whose profile has groups exports them.
+    ///
+    /// # Errors
+    /// If it does not, with the cure.
+    pub(super) fn check_groups(&self, profile: &Profile) -> Result<(), Vec<String>> {
+        match profile.group().is_none() || self.exports_interface(GROUPS) {
+            true => Ok(()),
+            false => Err(vec![groups_missing()]),
+        }
+    }
+}
+
+/// What is wrong with a connector whose profile promises groups, and the cure.
+pub(super) fn groups_missing() -> String {
+    format!(
+        "its profile has groups, but it does not export {PACKAGE}{GROUPS}; in Rust, implement \
+         connector_sdk::GroupConnector and write connector_sdk::export!(… with groups), or take \
+         [[profile.group]] out of connector.toml"
+    )
 }
 
 /// Interface and contract line (`0.1`) of a name such as `scimgw:connector/http@0.1.0`.

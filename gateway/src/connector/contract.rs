@@ -13,5 +13,22 @@ mod bindings {
     });
 }
 
+/// What only some connectors export: a world would demand it of all, so it is looked up by itself.
+#[allow(missing_docs, unreachable_pub)]
+mod optional {
+    wasmtime::component::bindgen!({
+        path: "../connector-sdk/wit",
+        inline: "package scimgw:host; world optional { export scimgw:connector/groups@0.1.0; }",
+        world: "scimgw:host/optional",
+        with: { "scimgw:connector/types": super::bindings::scimgw::connector::types },
+        exports: { default: async },
+    });
+}
+
+pub(super) use bindings::Connector as Bindings;
+pub(super) use bindings::exports::scimgw::connector::accounts;
 pub(super) use bindings::scimgw::connector::{http, log, types};
-pub(super) use bindings::{Connector as Bindings, ConnectorPre as BindingsPre};
+pub(super) use optional::exports::scimgw::connector::groups;
+
+/// The name under which a component exports its groups.
+pub(super) const GROUPS: &str = "scimgw:connector/groups@0.1.0";

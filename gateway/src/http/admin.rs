@@ -39,7 +39,8 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
                 .route("/tenants/{tenant}/tokens", web::get().to(tokens))
                 .route("/tenants/{tenant}/tokens", web::post().to(issue))
                 .route("/tenants/{tenant}/tokens/{id}", web::delete().to(revoke))
-                .route("/tenants/{tenant}/log", web::get().to(log)),
+                .route("/tenants/{tenant}/log", web::get().to(log))
+                .route("/tenants/{tenant}/forms", web::get().to(forms)),
         )
         .default_service(web::route().to(async || {
             HttpResponse::from_error(Problem::new(StatusCode::NOT_FOUND, "no such path"))
@@ -200,6 +201,16 @@ async fn log(
     let limit = query.limit.unwrap_or(100).min(LOG_PAGE_MAX);
     let entries = services.store.log(&tenant, query.before, limit).await?;
     Ok(HttpResponse::Ok().json(json!({ "entries": entries })))
+}
+
+/// The non-standard forms that the tenant's client has used.
+async fn forms(
+    services: web::Data<Services>,
+    tenant: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    known(&services, &tenant)?;
+    let forms = services.store.forms(&tenant).await?;
+    Ok(HttpResponse::Ok().json(json!({ "forms": forms })))
 }
 
 fn known(services: &Services, tenant: &str) -> Result<(), Problem> {

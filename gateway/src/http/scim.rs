@@ -1,28 +1,26 @@
-//! The SCIM listener: one route per tenant tree, `/livez`, and a SCIM error for everything else.
+//! The SCIM listener: the trees of the tenants, `/livez`, and a SCIM error for everything else.
+//!
+//! Invariant: a request's head is within its limits before anything of it is looked at, and its path is
+//! read by [`super::target`] alone: actix-web's router decodes what it matches, and has nothing to
+//! match here. Heads that actix-web itself cannot read never come here; it closes the connection after
+//! a bare 400, 408 or 431.
 
-use actix_web::http::{StatusCode, header};
+use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use uuid::Uuid;
 
 use crate::auth;
-use crate::pipeline::{Method, Request, Response};
+use crate::pipeline::{BodyKind, Method, Request};
 use crate::scim::ScimError;
+use crate::settings::HttpLimits;
 
+use super::answer::answer;
+use super::target::{Target, locate};
 use super::{Services, body};
 
-/// Every SCIM answer's content type; Entra's validator warns or aborts on any other (RFC 7644
-/// section 8.1).
-const SCIM_JSON: &str = "application/scim+json; charset=utf-8";
-
-/// The routes of the SCIM listener.
+/// The one route of the SCIM listener.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
-    config
-        .route("/livez", web::get().to(async || "ok\n"))
-        .route(
-            "/tenants/{tenant}/scim/v2/{path:.*}",
-            web::route().to(serve),
-        )
-        .default_service(web::route().to(elsewhere));
+    config.default_service(web::route().to(serve));
 }
 
 async fn serve(
@@ -30,11 +28,31 @@ async fn serve(
     payload: web::Payload,
     services: web::Data<Services>,
 ) -> HttpResponse {
-    let parts = parts(&request);
+    let refused = |error: ScimError| answer(error.into(), "", None);
+    if let Err(error) = check_head(&request, &services.limits) {
+        return refused(error);
+    }
+    match locate(request.uri().path()) {
+        Ok(Some(target)) => run(&request, target, payload, &services).await,
+        Ok(None) if request.uri().path() == "/livez" && reads(&request) => {
+            HttpResponse::Ok().body("ok\n")
+        }
+        Ok(None) => {
+            let detail = "There is nothing here; a tenant's URL is /tenants/<tenant>/scim/v2.";
+            refused(ScimError::status_with(404, detail))
+        }
+        Err(error) => refused(error),
+    }
+}
+
+async fn run(
+    request: &HttpRequest,
+    target: Target,
+    payload: web::Payload,
+    services: &Services,
+) -> HttpResponse {
+    let parts = parts(request, target);
     let id = parts.id.clone();
-    let announced = header_text(&request, header::CONTENT_LENGTH)
-        .and_then(|length| length.parse::<usize>().ok());
-    let limits = services.limits.clone();
     let (give, take) = tokio::sync::oneshot::channel();
     let (ask, asked) = tokio::sync::oneshot::channel();
 
@@ -43,16 +61,17 @@ async fn serve(
     let pipeline = services.pipeline.clone();
     let corridor = tokio::spawn(async move {
         pipeline
-            .run(parts, async move || {
+            .run(parts, async move |kind: BodyKind| {
                 let interrupted = || ScimError::invalid_syntax("the body was not sent");
-                ask.send(()).map_err(|()| interrupted())?;
+                ask.send(kind).map_err(|_| interrupted())?;
                 take.await.map_err(|_| interrupted())?
             })
             .await
     });
     // The body is a thing of this connection's thread; it is read here when the corridor asks.
-    if asked.await.is_ok() {
-        let _ = give.send(body::read(payload, announced, &limits).await);
+    if let Ok(kind) = asked.await {
+        let body = body::read(request.headers(), payload, kind, &services.limits).await;
+        let _ = give.send(body);
     }
     let response = corridor.await.unwrap_or_else(|error| {
         tracing::error!(request.id = %id, %error, "the corridor panicked");
@@ -62,22 +81,56 @@ async fn serve(
         )
         .into()
     });
-    answer(response, &id)
+    answer(response, &id, body::unsupported(request.headers()))
 }
 
-/// Anything outside a tenant's tree.
-async fn elsewhere(request: HttpRequest) -> HttpResponse {
-    let detail = format!("there is nothing at {}", request.path());
-    answer(ScimError::status_with(404, detail).into(), "")
+/// 414 and 431 (RFC 9110 section 15.5.15, RFC 6585 section 5). actix-web's own bounds are wider: 96
+/// headers, 65,534 bytes of URL, 128 KiB of head.
+fn check_head(request: &HttpRequest, limits: &HttpLimits) -> Result<(), ScimError> {
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
+    if target > limits.target_bytes_max {
+        let most = limits.target_bytes_max;
+        let detail = format!(
+            "The URL has {target} bytes after the host; at most {most} (target_bytes_max) are \
+             allowed. Long queries can be sent to .search with POST."
+        );
+        return Err(ScimError::status_with(414, detail));
+    }
+    let headers = request.headers();
+    let bytes: usize = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    let (count, most) = (headers.len(), limits.headers_max);
+    if count > most {
+        let detail =
+            format!("The request has {count} headers; at most {most} (headers_max) are allowed.");
+        return Err(ScimError::status_with(431, detail));
+    }
+    let most = limits.headers_bytes_max;
+    if bytes > most {
+        let detail = format!(
+            "The request's headers have {bytes} bytes; at most {most} (headers_bytes_max) are \
+             allowed."
+        );
+        return Err(ScimError::status_with(431, detail));
+    }
+    Ok(())
 }
 
-fn parts(request: &HttpRequest) -> Request {
-    let path = request.match_info().query("path");
+fn reads(request: &HttpRequest) -> bool {
+    matches!(request.method().as_str(), "GET" | "HEAD")
+}
+
+fn parts(request: &HttpRequest, target: Target) -> Request {
     Request {
         id: Uuid::now_v7().to_string(),
-        tenant: request.match_info().query("tenant").to_owned(),
+        tenant: target.tenant,
         method: match request.method().as_str() {
-            // The server leaves the body of the answer to HEAD away.
+            // The server leaves the body of the answer to HEAD away, and keeps its length.
             "GET" | "HEAD" => Method::Get,
             "POST" => Method::Post,
             "PUT" => Method::Put,
@@ -85,11 +138,7 @@ fn parts(request: &HttpRequest) -> Request {
             "DELETE" => Method::Delete,
             _ => Method::Other,
         },
-        path: path
-            .trim_end_matches('/')
-            .split('/')
-            .map(str::to_owned)
-            .collect(),
+        path: target.path,
         query: request.query_string().to_owned(),
         token: token(request),
         if_match: condition(request, header::IF_MATCH),
@@ -111,36 +160,4 @@ fn token(request: &HttpRequest) -> Option<String> {
 fn condition(request: &HttpRequest, name: header::HeaderName) -> Option<String> {
     let tags = request.headers().get(name)?;
     Some(String::from_utf8_lossy(tags.as_bytes()).into_owned())
-}
-
-fn header_text(request: &HttpRequest, name: header::HeaderName) -> Option<&str> {
-    request.headers().get(name)?.to_str().ok()
-}
-
-fn answer(response: Response, request_id: &str) -> HttpResponse {
-    let status = StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut answer = HttpResponse::build(status);
-    answer.insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
-    if !request_id.is_empty() {
-        answer.insert_header(("x-request-id", request_id));
-    }
-    if let Some(location) = response.location {
-        answer.insert_header((header::LOCATION, location));
-    }
-    if let Some(etag) = response.etag {
-        answer.insert_header((header::ETAG, etag));
-    }
-    if let Some(seconds) = response.retry_after_s {
-        answer.insert_header((header::RETRY_AFTER, seconds));
-    }
-    if let Some(allow) = response.allow {
-        answer.insert_header((header::ALLOW, allow));
-    }
-    if status == StatusCode::UNAUTHORIZED {
-        answer.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
-    }
-    match response.body {
-        Some(body) => answer.content_type(SCIM_JSON).body(body.to_string()),
-        None => answer.finish(),
-    }
 }

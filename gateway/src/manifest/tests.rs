@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::*;
+use crate::scim::{self, ResourceKind};
 
 const ACME: &str = r#"
 name = "acme"
@@ -72,7 +73,9 @@ fn a_whole_manifest_is_read() {
         })
     );
     assert_eq!(manifest.settings["page_size"].default, Some(json!(50)));
-    assert_eq!(manifest.profile.matching().text, "userName");
+    let matching = manifest.profile.matching(ResourceKind::User);
+    assert_eq!(matching.expect("users").text, "userName");
+    assert!(manifest.profile.group().is_none());
 }
 
 #[test]
@@ -170,6 +173,64 @@ fn each_mistake_has_its_sentence() {
         "did you mean \"choices\"",
     );
     check("matching = \"userName\"", "matching = \"email\"", "email");
+}
+
+#[test]
+fn groups_are_a_table_of_their_own() {
+    let with = |groups: &str| Manifest::parse(&format!("{ACME}{groups}"));
+    let groups = "[[profile.group]]\npath = \"displayName\"\nvendor = \"title\"\n\n[[profile.group]]\npath = \"members\"\n";
+    let profile = with(groups).expect("a whole manifest").profile;
+    assert!(profile.has_members());
+    let paths = profile.paths(ResourceKind::Group);
+    assert_eq!(paths.len(), 1);
+    assert_eq!(paths[0].vendor.as_deref(), Some("title"));
+    let problems = with("[[profile.group]]\npath = \"members\"\n").expect_err("no name");
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(
+        problems[0].contains("`displayName` must be listed"),
+        "{problems:?}"
+    );
+    let problems = with("[[profile.group]]\nname = \"x\"\n").expect_err("no such key");
+    assert!(problems[0].contains("name"), "{problems:?}");
+}
+
+#[test]
+fn values_are_suggested_and_not_enforced() {
+    const ROLE: &str = "urn:x:acme:2.0:User:role";
+    let with = |entry: &str| Manifest::parse(&format!("{ACME}[[profile.user]]\n{entry}\n"));
+    let entry = format!("path = '{ROLE}'\ncanonical = [\"USER\", \"ADMIN\", \"USER\"]");
+    let profile = with(&entry).expect("a whole manifest").profile;
+    let published = scim::schema(&profile, "https://x", "urn:x:acme:2.0:User");
+    assert_eq!(
+        published.expect("published")["attributes"][0]["canonicalValues"],
+        json!(["USER", "ADMIN"])
+    );
+    let limits = scim::ScimLimits::default();
+    let body = json!({ "userName": "ann", ROLE: "OWNER" });
+    let reading = scim::Reading::new(&scim::ENTRA, &limits);
+    assert!(profile.user().accept(body, &reading).is_ok());
+    // They stand where the path ends, in place of those of the RFC.
+    let entry = "path = 'phoneNumbers[type eq \"desk\"].display'\ncanonical = [\"1\"]";
+    let profile = with(entry).expect("a whole manifest").profile;
+    let core = scim::schema(&profile, "https://x", scim::core_schema::USER_URN);
+    let core = core.expect("published");
+    let parts = core["attributes"][1]["subAttributes"].as_array();
+    for part in parts.expect("a list") {
+        let expected = match part["name"].as_str() {
+            Some("display") => json!(["1"]),
+            _ => json!(["desk"]),
+        };
+        assert_eq!(part["canonicalValues"], expected, "{part}");
+    }
+    for (entry, words) in [
+        ("path = \"active\"\ncanonical = [\"true\"]", "type string"),
+        ("path = \"emails\"\ncanonical = [\"a@x\"]", "type string"),
+        ("path = \"title\"\ncanonical = \"Dr\"", "canonical"),
+    ] {
+        let problems = with(entry).expect_err(words);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].contains(words), "{problems:?}");
+    }
 }
 
 #[test]

@@ -8,11 +8,11 @@ use serde_json::Value;
 
 use crate::auth::Admission;
 use crate::connector::{CallError, ConnectorError, ErrorKind};
-use crate::dispatch::{Change, resource_of};
-use crate::scim::{self, Meta, Projection, Resource, ScimError};
-use crate::store::{CommitError, Conflict, Kind, Operation, StoreError, Stored, UniqueKey};
+use crate::dispatch::resource_kind;
+use crate::scim::{Resource, ScimError};
+use crate::store::{AttributeKey, CommitError, Conflict, Kind, StoreError};
 
-use super::{Pipeline, Request};
+use super::Request;
 
 /// What `Retry-After` says when nothing better is known.
 const RETRY_AFTER_S: u64 = 10;
@@ -48,7 +48,7 @@ impl Response {
 }
 
 /// Why a request is not served, and what the client is told besides.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Failure {
     error: ScimError,
     retry_after_s: Option<u64>,
@@ -83,94 +83,58 @@ impl From<ScimError> for Response {
     }
 }
 
-impl Pipeline {
-    /// The answer to a create (RFC 7644 section 3.3).
-    pub(super) fn created(
-        &self,
-        admission: &Admission,
-        stored: &Stored,
-        shown: &Projection,
-    ) -> Response {
-        Response {
-            location: Some(location(admission, stored)),
-            ..self.document(admission, 201, stored, shown)
-        }
+impl Failure {
+    /// The request itself is at fault: sending it again will not help.
+    pub(super) fn is_refusal(&self) -> bool {
+        (400..500).contains(&self.error.status) && self.error.status != 429
+            || self.error.status == 501
     }
-
-    /// One resource as an answer.
-    pub(super) fn document(
-        &self,
-        admission: &Admission,
-        status: u16,
-        stored: &Stored,
-        shown: &Projection,
-    ) -> Response {
-        Response {
-            etag: Some(scim::etag(stored.version)),
-            ..Response::new(status, Some(self.render(admission, stored, shown)))
-        }
-    }
-
-    /// A stored resource as the client sees it.
-    pub(super) fn render(
-        &self,
-        admission: &Admission,
-        stored: &Stored,
-        shown: &Projection,
-    ) -> Value {
-        scim::render(
-            admission.profile().user(),
-            &resource_of(stored),
-            &meta(admission, stored),
-            shown,
-        )
-    }
-}
-
-/// What the gateway knows of a resource besides its attributes.
-pub(super) fn meta(admission: &Admission, stored: &Stored) -> Meta {
-    Meta {
-        id: stored.id.to_string(),
-        created: stored.created,
-        modified: stored.modified,
-        version: stored.version,
-        location: location(admission, stored),
-    }
-}
-
-fn location(admission: &Admission, stored: &Stored) -> String {
-    let endpoint = match stored.kind {
-        Kind::User => "Users",
-        Kind::Group => "Groups",
-    };
-    format!("{}/{endpoint}/{}", admission.tenant().scim_url, stored.id)
 }
 
 /// The values of a resource that no other resource of the tenant may have.
-pub(super) fn unique_keys(resource: &Resource) -> Vec<UniqueKey> {
-    let values = resource.unique_values(scim::ResourceKind::User);
+pub(super) fn unique_keys(kind: Kind, resource: &Resource) -> Vec<AttributeKey> {
+    let values = resource.unique_values(resource_kind(kind));
     values
         .into_iter()
-        .map(|(unique, value)| UniqueKey {
-            kind: Kind::User,
+        .map(|(unique, value)| AttributeKey {
+            kind,
             attribute: unique.as_str().to_owned(),
             value,
         })
         .collect()
 }
 
-/// The vendor need not hear of it: a change of attributes that its profile does not have.
-pub(super) fn is_local(change: &Change) -> bool {
-    change.intent.operation == Operation::Update && change.deltas.is_empty()
-}
-
-/// 404 for a resource or a path that does not exist.
-pub(super) fn gone(request: &Request) -> Failure {
-    let detail = match request.path.as_slice() {
-        [kind, id] if kind == "Users" => format!("no user of this tenant has the id {id}"),
-        path => format!("there is nothing at {}", path.join("/")),
+/// 404 for a resource that does not exist.
+pub(super) fn no_such(kind: Kind, id: &str) -> Failure {
+    let detail = match kind {
+        Kind::User => format!("no user of this tenant has the id {id}"),
+        Kind::Group => format!("no group of this tenant has the id {id}"),
     };
     ScimError::status_with(404, detail).into()
+}
+
+/// 404 for a path that leads nowhere.
+pub(super) fn gone(request: &Request) -> Failure {
+    match request.path.as_slice() {
+        [kind, id] if kind == "Users" => no_such(Kind::User, id),
+        [kind, id] if kind == "Groups" => no_such(Kind::Group, id),
+        path => {
+            let detail = format!("there is nothing at {}", path.join("/"));
+            ScimError::status_with(404, detail).into()
+        }
+    }
+}
+
+/// 501: the app has no groups.
+pub(super) fn no_groups() -> Failure {
+    let detail = "this app provisions users only; take groups out of the scope";
+    ScimError::status_with(501, detail).into()
+}
+
+/// 503: a change of the same resource takes too long.
+pub(super) fn too_busy() -> Failure {
+    let detail = "another change of this resource takes long; try again";
+    ScimError::status_with(503, detail).into()
 }
 
 /// 405 with the methods that the path knows.
@@ -182,10 +146,14 @@ pub(super) fn not_allowed(allow: &'static str) -> Failure {
 }
 
 /// 409: another resource of the tenant has the value (RFC 7644 section 3.12, `uniqueness`).
-pub(super) fn duplicate(key: &UniqueKey) -> Failure {
+pub(super) fn duplicate(key: &AttributeKey) -> Failure {
     let attribute = &key.attribute;
+    let holder = match key.kind {
+        Kind::User => "user",
+        Kind::Group => "group",
+    };
     ScimError::uniqueness(format!(
-        "another user of this tenant has this {attribute} already"
+        "another {holder} of this tenant has this {attribute} already"
     ))
     .into()
 }

@@ -1,31 +1,39 @@
-//! Reads: one resource, a lookup by index, a page, a bounded scan. No read reaches the vendor.
+//! Reads of one resource, and the view of it that a client gets: attributes, `meta`, and the edges as
+//! `members` of a group or `groups` of a user. No read reaches the vendor.
 
-use serde_json::Value;
+use std::collections::HashMap;
 
-use crate::auth::Admission;
-use crate::dispatch::resource_of;
-use crate::scim::{self, Filter, IndexedAttribute, Projection, ScimError, ScimType, Unique};
-use crate::store::{Kind, StoreError, Stored, UniqueKey};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
-use super::answer::{Failure, Response, gone, meta, unavailable};
-use super::{Pipeline, Query, Request, check_if_match};
+use crate::dispatch::{into_resource, resource_kind};
+use crate::scim::{self, Meta, Projection, Relations, ResourceKind, ScimError, ScimType};
+use crate::store::{Kind, Member, PAGE_MAX, Stored};
 
-/// How many resources a page or a scan reads before it lets other requests run.
-const READ_CHUNK: usize = 200;
+use super::answer::{Failure, Response, no_such, unavailable};
+use super::members::member_object;
+use super::route::endpoint;
+use super::write::check_if_match;
+use super::{Admitted, Pipeline};
+
+/// Names of groups that were read for one answer: users on a page share groups.
+#[derive(Default)]
+pub(super) struct GroupNames(HashMap<Uuid, Option<String>>);
 
 impl Pipeline {
-    /// `GET /Users/{id}` (RFC 7644 section 3.4.1).
+    /// `GET /Users/{id}` and `GET /Groups/{id}` (RFC 7644 section 3.4.1).
     pub(super) async fn read(
         &self,
-        admission: &Admission,
-        request: &Request,
-        id: uuid::Uuid,
+        admitted: &Admitted<'_>,
+        kind: Kind,
+        id: Uuid,
         shown: &Projection,
     ) -> Result<Response, Failure> {
-        let stored = admission.store().resource(Kind::User, id).await;
+        let request = admitted.request;
+        let stored = admitted.admission.store().resource(kind, id).await;
         let stored = stored
             .map_err(|error| unavailable(&error))?
-            .ok_or_else(|| gone(request))?;
+            .ok_or_else(|| no_such(kind, &id.to_string()))?;
         check_if_match(request, stored.version)?;
         let known = request.if_none_match.as_deref();
         if known.is_some_and(|tags| !scim::if_none_match_holds(tags, Some(stored.version))) {
@@ -34,147 +42,274 @@ impl Pipeline {
                 ..Response::new(304, None)
             });
         }
-        Ok(self.document(admission, 200, &stored, shown))
+        let etag = scim::etag(stored.version);
+        let names = &mut GroupNames::default();
+        let document = self.view(admitted, stored, shown, names).await?;
+        Ok(Response {
+            etag: Some(etag),
+            ..Response::new(200, Some(document))
+        })
     }
 
-    /// `GET /Users` (RFC 7644 section 3.4.2). A filter that nothing matches is an empty list.
-    pub(super) async fn list(
+    /// The answer to a create (RFC 7644 section 3.3).
+    pub(super) async fn created(
         &self,
-        admission: &Admission,
-        query: &Query,
+        admitted: &Admitted<'_>,
+        stored: Stored,
+        shown: &Projection,
     ) -> Result<Response, Failure> {
-        let indexed = query.filter.as_ref().and_then(|filter| {
-            let (attribute, value) = filter.index_lookup()?;
-            Some((filter, attribute, value))
-        });
-        let (total, found) = match (&query.filter, indexed) {
-            (_, Some((filter, attribute, value))) => self
-                .look_up(admission, filter, attribute, value, query)
-                .await
-                .map_err(|error| unavailable(&error))?,
-            (Some(filter), None) => self.scan(admission, filter, query).await?,
-            (None, None) => self
-                .page(admission, query)
-                .await
-                .map_err(|error| unavailable(&error))?,
-        };
-        let resources: Vec<Value> = found
-            .iter()
-            .map(|stored| self.render(admission, stored, &query.shown))
-            .collect();
-        let body = scim::list_response(total, query.start_index as u64, resources);
-        Ok(Response::new(200, Some(body)))
+        let location = location(admitted, stored.kind, stored.id);
+        Ok(Response {
+            location: Some(location),
+            ..self.document(admitted, 201, stored, shown).await?
+        })
     }
 
-    /// The one resource that an index names, if the whole filter holds for it. A value that is only
-    /// claimed by an open intent has no resource yet, and a claimed new name is not the old
-    /// resource's yet: both are no hit.
-    async fn look_up(
+    /// A resource as the answer to a write. What was written stays written: a group with more members
+    /// than one answer holds comes without them.
+    pub(super) async fn document(
         &self,
-        admission: &Admission,
-        filter: &Filter,
-        attribute: IndexedAttribute,
-        value: String,
-        query: &Query,
-    ) -> Result<(u64, Vec<Stored>), StoreError> {
-        let store = admission.store();
-        let id = match attribute {
-            IndexedAttribute::Id => uuid::Uuid::parse_str(&value).ok(),
-            IndexedAttribute::UserName => store.holder(&key(Unique::UserName, value)).await?,
-            IndexedAttribute::ExternalId => store.holder(&key(Unique::ExternalId, value)).await?,
+        admitted: &Admitted<'_>,
+        status: u16,
+        stored: Stored,
+        shown: &Projection,
+    ) -> Result<Response, Failure> {
+        let etag = scim::etag(stored.version);
+        let names = &mut GroupNames::default();
+        let relation = match self.relation(admitted, &stored, shown, names).await {
+            Err(failure) if failure.is_refusal() => None,
+            relation => relation?,
         };
-        let found = match id {
-            Some(id) => store.resource(Kind::User, id).await?,
-            None => None,
-        };
-        let found: Vec<Stored> = found
-            .filter(|stored| matches(admission, filter, stored))
-            .into_iter()
-            .collect();
-        let total = found.len() as u64;
-        let wanted = query.start_index == 1 && query.count > 0;
-        Ok((total, if wanted { found } else { Vec::new() }))
+        let document = render(admitted, stored, relation, shown)?;
+        Ok(Response {
+            etag: Some(etag),
+            ..Response::new(status, Some(document))
+        })
     }
 
-    /// A page of all resources in the order of their creation.
-    async fn page(
+    /// A stored resource as the client sees it.
+    pub(super) async fn view(
         &self,
-        admission: &Admission,
-        query: &Query,
-    ) -> Result<(u64, Vec<Stored>), StoreError> {
-        let store = admission.store();
-        let total = store.count(Kind::User).await?;
-        let mut found = Vec::new();
-        let mut after = store.seek(Kind::User, query.start_index as u64 - 1).await?;
-        while found.len() < query.count {
-            let wanted = READ_CHUNK.min(query.count - found.len());
-            let chunk = store.page(Kind::User, after, wanted).await?;
-            let Some(last) = chunk.last() else { break };
-            after = Some(last.position);
-            found.extend(chunk);
-            tokio::task::yield_now().await;
+        admitted: &Admitted<'_>,
+        stored: Stored,
+        shown: &Projection,
+        names: &mut GroupNames,
+    ) -> Result<Value, Failure> {
+        let relation = self.relation(admitted, &stored, shown, names).await?;
+        render(admitted, stored, relation, shown)
+    }
+
+    /// The members of a group, the groups of a user; `None` where the answer does not show them.
+    async fn relation(
+        &self,
+        admitted: &Admitted<'_>,
+        stored: &Stored,
+        shown: &Projection,
+        names: &mut GroupNames,
+    ) -> Result<Option<Vec<Value>>, Failure> {
+        let has_groups = admitted.admission.profile().group().is_some();
+        let attribute = resource_kind(stored.kind).relation();
+        let resource_type = admitted.resource_type(stored.kind)?;
+        if !has_groups || !shown.shows(resource_type, attribute) {
+            return Ok(None);
         }
-        Ok((total, found))
+        let relation = match stored.kind {
+            Kind::User => self.groups_of(admitted, stored.id, names).await?,
+            Kind::Group => self.members_of(admitted, stored.id).await?,
+        };
+        Ok(Some(relation))
     }
 
-    /// Reads every resource and keeps those that the filter holds for: for filters that no index
-    /// serves. Refuses once it has read more than the limit allows, rather than holding others up.
-    async fn scan(
+    /// `members` of a group (RFC 7643 section 4.2). More than one answer holds are refused, never cut
+    /// off: a client that takes a part for the whole removes people.
+    async fn members_of(
         &self,
-        admission: &Admission,
-        filter: &Filter,
-        query: &Query,
-    ) -> Result<(u64, Vec<Stored>), Failure> {
-        let store = admission.store();
-        let count = store.count(Kind::User).await;
-        if count.map_err(|error| unavailable(&error))? > self.limits.scan_resources_max as u64 {
-            let detail = format!(
-                "this filter would have to read more than {} resources (limit \
-                 scan_resources_max); filter by userName or externalId with eq",
-                self.limits.scan_resources_max
-            );
-            return Err(ScimError::with(ScimType::TooMany, detail).into());
-        }
-        let mut total = 0u64;
-        let mut found = Vec::new();
-        let mut after = None;
+        admitted: &Admitted<'_>,
+        group: Uuid,
+    ) -> Result<Vec<Value>, Failure> {
+        let store = admitted.admission.store();
+        let mut shown = Vec::new();
+        let mut last: Option<Member> = None;
         loop {
-            let chunk = store.page(Kind::User, after, READ_CHUNK).await;
-            let chunk = chunk.map_err(|error| unavailable(&error))?;
-            let Some(last) = chunk.last() else { break };
-            after = Some(last.position);
-            for stored in chunk {
-                if matches(admission, filter, &stored) {
-                    total += 1;
-                    if total >= query.start_index as u64 && found.len() < query.count {
-                        found.push(stored);
-                    }
-                }
+            let page = store.members(group, None, last.as_ref(), 0, PAGE_MAX).await;
+            let page = page.map_err(|error| unavailable(&error))?;
+            if shown.len() + page.len() > self.limits.members_shown_max {
+                let detail = format!(
+                    "the group has more than {} members (limit members_shown_max); read it with \
+                     excludedAttributes=members, and its members in pages with \
+                     /Users?filter=groups.value eq \"{group}\"",
+                    self.limits.members_shown_max
+                );
+                return Err(ScimError::with(ScimType::TooMany, detail).into());
+            }
+            let complete = page.len() < PAGE_MAX;
+            shown.extend(page.iter().map(|member| {
+                let mut object = member_object(member);
+                object["$ref"] = location(admitted, member.kind, member.id).into();
+                object
+            }));
+            last = page.into_iter().last();
+            if complete {
+                return Ok(shown);
             }
             tokio::task::yield_now().await;
         }
-        Ok((total, found))
+    }
+
+    /// `groups` of a user (RFC 7643 section 4.1.2): those that it is a direct member of.
+    async fn groups_of(
+        &self,
+        admitted: &Admitted<'_>,
+        user: Uuid,
+        names: &mut GroupNames,
+    ) -> Result<Vec<Value>, Failure> {
+        let ids = self.group_ids(admitted, user).await?;
+        names.read(admitted, &ids).await?;
+        let shown = ids.into_iter().filter_map(|id| {
+            let display = names.0.get(&id)?.as_ref()?;
+            Some(json!({
+                "value": id.to_string(),
+                "$ref": location(admitted, Kind::Group, id),
+                "display": display,
+                "type": "direct",
+            }))
+        });
+        Ok(shown.collect())
+    }
+
+    /// The groups that a resource is a direct member of.
+    async fn group_ids(&self, admitted: &Admitted<'_>, member: Uuid) -> Result<Vec<Uuid>, Failure> {
+        let store = admitted.admission.store();
+        let mut ids: Vec<Uuid> = Vec::new();
+        loop {
+            let page = store.groups_of(member, ids.last().copied(), PAGE_MAX).await;
+            let page = page.map_err(|error| unavailable(&error))?;
+            let complete = page.len() < PAGE_MAX;
+            ids.extend(page);
+            if complete {
+                return Ok(ids);
+            }
+        }
+    }
+
+    /// The elements of `members` or `groups` that a filter has to see of a resource.
+    pub(super) async fn related(
+        &self,
+        admitted: &Admitted<'_>,
+        stored: &Stored,
+        wanted: &Relations,
+    ) -> Result<Option<Vec<Value>>, Failure> {
+        let store = admitted.admission.store();
+        let element = |kind: Kind, id: Uuid| {
+            let mut element = member_object(&Member {
+                kind,
+                id,
+                uid: None,
+            });
+            if kind == Kind::Group && stored.kind == Kind::User {
+                element["type"] = "direct".into();
+            }
+            element
+        };
+        let ids = match wanted {
+            Relations::None => return Ok(None),
+            Relations::Named(ids) => ids,
+            Relations::All => {
+                let all = match stored.kind {
+                    Kind::Group => self.member_objects(admitted.admission, stored.id).await?,
+                    Kind::User => {
+                        let ids = self.group_ids(admitted, stored.id).await?;
+                        ids.into_iter().map(|id| element(Kind::Group, id)).collect()
+                    }
+                };
+                return Ok(Some(all));
+            }
+        };
+        let ids: Vec<Uuid> = ids.iter().filter_map(|id| id.parse().ok()).collect();
+        let mut found = Vec::new();
+        match stored.kind {
+            Kind::Group => {
+                let held = store.which_are_members(stored.id, &ids).await;
+                let held = held.map_err(|error| unavailable(&error))?;
+                let held = ids.into_iter().zip(held);
+                found.extend(held.filter_map(|(id, kind)| Some(element(kind?, id))));
+            }
+            Kind::User => {
+                for group in ids {
+                    let held = store.which_are_members(group, &[stored.id]).await;
+                    let held = held.map_err(|error| unavailable(&error))?;
+                    if held.first().is_some_and(Option::is_some) {
+                        found.push(element(Kind::Group, group));
+                    }
+                }
+            }
+        }
+        Ok(Some(found))
+    }
+
+    /// The whole of a resource as a filter or a sort order sees it.
+    pub(super) fn whole(
+        &self,
+        admitted: &Admitted<'_>,
+        stored: &Stored,
+        relation: Option<Vec<Value>>,
+    ) -> Result<Map<String, Value>, Failure> {
+        let everything = Projection::default();
+        match render(admitted, stored.clone(), relation, &everything)? {
+            Value::Object(whole) => Ok(whole),
+            _ => Ok(Map::new()),
+        }
     }
 }
 
-fn key(unique: Unique, value: String) -> UniqueKey {
-    UniqueKey {
-        kind: Kind::User,
-        attribute: unique.as_str().to_owned(),
-        value,
+impl GroupNames {
+    /// Reads the names of these groups that are not known yet.
+    async fn read(&mut self, admitted: &Admitted<'_>, ids: &[Uuid]) -> Result<(), Failure> {
+        let unknown: Vec<Uuid> = ids
+            .iter()
+            .copied()
+            .filter(|id| !self.0.contains_key(id))
+            .collect();
+        for ids in unknown.chunks(PAGE_MAX) {
+            let groups = admitted.admission.store().resources(Kind::Group, ids).await;
+            let groups = groups.map_err(|error| unavailable(&error))?;
+            self.0.extend(ids.iter().map(|id| (*id, None)));
+            for group in groups {
+                let name = group.document.get("displayName").and_then(Value::as_str);
+                self.0.insert(group.id, name.map(str::to_owned));
+            }
+        }
+        Ok(())
     }
 }
 
-fn matches(admission: &Admission, filter: &Filter, stored: &Stored) -> bool {
-    let users = admission.profile().user();
-    let everything = Projection::default();
-    let whole = scim::render(
-        users,
-        &resource_of(stored),
-        &meta(admission, stored),
-        &everything,
-    );
-    whole
-        .as_object()
-        .is_some_and(|whole| filter.matches(whole, users))
+fn render(
+    admitted: &Admitted<'_>,
+    stored: Stored,
+    relation: Option<Vec<Value>>,
+    shown: &Projection,
+) -> Result<Value, Failure> {
+    let resource_type = admitted.resource_type(stored.kind)?;
+    let meta = Meta {
+        id: stored.id.to_string(),
+        created: stored.created,
+        modified: stored.modified,
+        version: stored.version,
+        location: location(admitted, stored.kind, stored.id),
+    };
+    let resource = into_resource(stored);
+    Ok(scim::render(
+        resource_type,
+        resource,
+        &meta,
+        relation,
+        shown,
+    ))
+}
+
+/// The absolute URL of a resource.
+fn location(admitted: &Admitted<'_>, kind: Kind, id: Uuid) -> String {
+    let kind: ResourceKind = resource_kind(kind);
+    let base = &admitted.admission.tenant().scim_url;
+    format!("{base}/{}/{id}", endpoint(kind))
 }

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::limits::ScimLimits;
 use super::profile::Profile;
-use super::render::list_response;
-use super::schema::{Attribute, ResourceKind, Schema};
+use super::render::Page;
+use super::schema::{Attribute, ResourceType, Schema};
 
 const SCHEMA_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:Schema";
 const RESOURCE_TYPE_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:ResourceType";
@@ -28,39 +28,63 @@ pub fn schemas(profile: &Profile, base_url: &str) -> Value {
     )
 }
 
-/// The answer to `GET /Schemas/{id}`; `None` is a 404.
+/// The answer to `GET /Schemas/{urn}`; `None` is a 404.
 #[must_use]
-pub fn schema(profile: &Profile, base_url: &str, id: &str) -> Option<Value> {
-    let schema = profile
+pub fn schema(profile: &Profile, base_url: &str, urn: &str) -> Option<Value> {
+    profile
         .published()
         .iter()
-        .find(|schema| schema.id.eq_ignore_ascii_case(id))?;
-    Some(schema_body(schema, base_url))
+        .find(|schema| schema.id.eq_ignore_ascii_case(urn))
+        .map(|schema| schema_body(schema, base_url))
 }
 
 /// The answer to `GET /ResourceTypes`.
 #[must_use]
 pub fn resource_types(profile: &Profile, base_url: &str) -> Value {
-    whole_list(vec![user_type(profile, base_url)])
+    whole_list(
+        types(profile)
+            .map(|known| type_body(profile, known, base_url))
+            .collect(),
+    )
 }
 
 /// The answer to `GET /ResourceTypes/{name}`; `None` is a 404.
 #[must_use]
 pub fn resource_type(profile: &Profile, base_url: &str, name: &str) -> Option<Value> {
-    (name == ResourceKind::User.as_str()).then(|| user_type(profile, base_url))
+    types(profile)
+        .find(|known| known.kind.as_str() == name)
+        .map(|known| type_body(profile, known, base_url))
 }
 
-/// The answer to `GET /ServiceProviderConfig`.
+/// The answer to `GET /ServiceProviderConfig`. `bulk_bytes_max` is the longest body of a bulk request.
 #[must_use]
-pub fn service_provider_config(limits: &ScimLimits, base_url: &str) -> Value {
+pub fn service_provider_config(
+    limits: &ScimLimits,
+    bulk_bytes_max: usize,
+    base_url: &str,
+) -> Value {
     json!({
         "schemas": [CONFIG_URN],
         "patch": { "supported": true },
-        "bulk": { "supported": false, "maxOperations": 0, "maxPayloadSize": 0 },
+        "bulk": {
+            "supported": true,
+            "maxOperations": limits.bulk_operations_max,
+            "maxPayloadSize": bulk_bytes_max,
+        },
         "filter": { "supported": true, "maxResults": limits.page_size_max },
         "changePassword": { "supported": false },
-        "sort": { "supported": false },
+        "sort": { "supported": true },
         "etag": { "supported": true },
+        // RFC 9865 section 4. A service that has paged by index keeps that as its default: Entra knows
+        // nothing else.
+        "pagination": {
+            "cursor": true,
+            "index": true,
+            "defaultPaginationMethod": "index",
+            "defaultPageSize": limits.page_size_default.min(limits.page_size_max),
+            "maxPageSize": limits.page_size_max,
+            "cursorTimeout": limits.cursor_ttl_s,
+        },
         "authenticationSchemes": [{
             "type": "oauthbearertoken",
             "name": "OAuth Bearer Token",
@@ -77,25 +101,30 @@ pub fn service_provider_config(limits: &ScimLimits, base_url: &str) -> Value {
 
 /// These lists are never paged (RFC 7644 section 4).
 fn whole_list(resources: Vec<Value>) -> Value {
-    list_response(resources.len() as u64, 1, resources)
+    Page::whole(resources).body()
 }
 
-fn user_type(profile: &Profile, base_url: &str) -> Value {
-    let user = profile.user();
+/// The types of resource that the app has.
+fn types(profile: &Profile) -> impl Iterator<Item = &ResourceType> {
+    std::iter::once(profile.user()).chain(profile.group())
+}
+
+fn type_body(profile: &Profile, resource_type: &ResourceType, base_url: &str) -> Value {
+    // Another type's schema that is published beside them is no extension of this one.
     let extensions: Vec<Value> = profile
         .published()
         .iter()
-        .filter(|schema| schema.id != user.schema.id)
+        .filter(|schema| resource_type.extension(&schema.id).is_some())
         .map(|schema| json!({ "schema": schema.id, "required": false }))
         .collect();
-    let name = user.kind.as_str();
+    let name = resource_type.kind.as_str();
     json!({
         "schemas": [RESOURCE_TYPE_URN],
         "id": name,
         "name": name,
-        "description": user.schema.description,
-        "endpoint": user.kind.endpoint(),
-        "schema": user.schema.id,
+        "description": resource_type.schema.description,
+        "endpoint": resource_type.kind.endpoint(),
+        "schema": resource_type.schema.id,
         "schemaExtensions": extensions,
         "meta": {
             "resourceType": "ResourceType",

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 /// The URN that marks a SCIM error body (RFC 7644 section 3.12).
 const ERROR_URN: &str = "urn:ietf:params:scim:api:messages:2.0:Error";
 
-/// The detail error keywords of RFC 7644 table 9. The list is closed: clients know no other.
+/// The detail error keywords of RFC 7644 table 9 and RFC 9865 section 2.1. The list is closed: clients
+/// know no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ScimType {
     /// The filter cannot be read, or compares what cannot be compared.
@@ -32,6 +33,12 @@ pub enum ScimType {
     InvalidVers,
     /// The request carries something that must not stand in a URI.
     Sensitive,
+    /// The cursor is none of ours, or was given for another question (RFC 9865).
+    InvalidCursor,
+    /// The cursor is too old (RFC 9865).
+    ExpiredCursor,
+    /// The page size is no number, or is not the one the cursor was given for (RFC 9865).
+    InvalidCount,
 }
 
 impl ScimType {
@@ -80,6 +87,21 @@ impl ScimType {
                 403,
                 "The request carries sensitive values in its URI.",
             ),
+            Self::InvalidCursor => (
+                "invalidCursor",
+                400,
+                "The cursor is not valid for this request; begin again with an empty cursor.",
+            ),
+            Self::ExpiredCursor => (
+                "expiredCursor",
+                400,
+                "The cursor has expired; begin again with an empty cursor.",
+            ),
+            Self::InvalidCount => (
+                "invalidCount",
+                400,
+                "count must be a whole number, the same on each page of a cursor.",
+            ),
         }
     }
 
@@ -116,7 +138,7 @@ const fn status_wording(status: u16) -> &'static str {
 pub struct ScimError {
     /// The HTTP status.
     pub status: u16,
-    /// The detail error keyword, where RFC 7644 table 9 has one.
+    /// The detail error keyword, where RFC 7644 table 9 or RFC 9865 has one.
     pub scim_type: Option<ScimType>,
     /// A sentence for the administrator.
     pub detail: String,

@@ -1,34 +1,26 @@
 //! What a filter means for a resource (RFC 7644 section 3.4.2.2).
 //!
 //! Invariant: the schema decides how values compare: `caseExact`, booleans, numbers, dates. A complex
-//! value compares by its `value` sub-attribute, a multi-valued attribute matches if any value does.
-//! Absent: finding the resources to ask; the caller walks them, with [`Filter::index_lookup`] as its
-//! short cut.
+//! value compares by its `value` sub-attribute, a multi-valued attribute matches if any value does. A
+//! filter that [`Filter::check`] lets pass can be answered; no other is. Absent: finding the resources
+//! to ask; the caller walks them, with [`Filter::lookups`] as its short cut.
 
-use std::cmp::Ordering;
+mod compare;
+mod lookup;
+
 use std::slice;
 
-use jiff::Timestamp;
-use jiff::civil;
-use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
-use super::core_schema::USER_URN;
+use super::dialect::{Form, Reading};
 use super::error::ScimError;
 use super::schema::{Attribute, AttributeType, Container, Resolved, ResourceType, Returned};
 use super::syntax::{Comparison, Filter, Literal, Path, Test};
-use super::value::{fold, is_unassigned, member, parse_boolean, same_text};
+use super::value::{is_unassigned, member, parse_boolean};
 
-/// An attribute by which the store finds a resource at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum IndexedAttribute {
-    /// `id`
-    Id,
-    /// `userName`, folded
-    UserName,
-    /// `externalId`
-    ExternalId,
-}
+pub(super) use compare::instant;
+use compare::{Asked, compare};
+pub use lookup::{Indexed, Lookup, Relations};
 
 impl Filter {
     /// Whether a resource matches. `resource` is the whole of it, with `id` and `meta`: what
@@ -41,47 +33,30 @@ impl Filter {
         })
     }
 
-    /// Refuses what can never be answered: an order of booleans or binaries, a boolean compared with
-    /// a word, and the password, which must not be found out by asking (RFC 7643 section 7).
+    /// Refuses what can never be answered: an order of booleans or binaries, text sought in a number, a
+    /// boolean compared with a word, and the password, which must not be found out by asking (RFC 7643
+    /// section 7). An attribute that none of the types has is one without a value (RFC 7644 section
+    /// 3.4.2.1); a strict dialect refuses to ask for it.
     ///
     /// # Errors
     /// 400 invalidFilter that names the attribute.
-    pub fn check(&self, resource_type: &ResourceType) -> Result<(), ScimError> {
-        self.check_terms(&|path| resource_type.resolve(path))
-    }
-
-    /// The one resource that the filter can match, if it says so: `userName eq "x"`, alone or joined
-    /// with others by `and`. The value is folded as [`super::Resource::unique_values`] folds it. The
-    /// resource found so must still be asked with [`Filter::matches`].
-    #[must_use]
-    pub fn index_lookup(&self) -> Option<(IndexedAttribute, String)> {
-        match self {
-            Self::And(parts) => parts.iter().find_map(Self::index_lookup),
-            Self::Term {
-                path,
-                test: Test::Compare(Comparison::Eq, literal),
-            } if !literal.is_null() => {
-                let core = path
-                    .urn
-                    .as_deref()
-                    .is_none_or(|urn| urn.eq_ignore_ascii_case(USER_URN));
-                if !core || path.filter.is_some() || path.sub.is_some() {
-                    return None;
-                }
-                let name = path.name.as_deref()?;
-                let text = literal.text();
-                if name.eq_ignore_ascii_case("userName") {
-                    Some((IndexedAttribute::UserName, fold(text)))
-                } else if name.eq_ignore_ascii_case("externalId") {
-                    Some((IndexedAttribute::ExternalId, text.to_owned()))
-                } else if name.eq_ignore_ascii_case("id") {
-                    Some((IndexedAttribute::Id, text.to_owned()))
-                } else {
-                    None
-                }
+    pub fn check(
+        &self,
+        resource_types: &[&ResourceType],
+        reading: &Reading<'_>,
+    ) -> Result<(), ScimError> {
+        self.each_term(&mut |path, test| {
+            let mut known = false;
+            for resource_type in resource_types {
+                known |= check_term(path, test, resource_type, reading)?;
             }
-            _ => None,
-        }
+            if !known && !reading.tolerates(Form::UnknownKept) {
+                return Err(ScimError::invalid_filter(format!(
+                    "No schema knows {path}; see /Schemas for the attributes there are."
+                )));
+            }
+            Ok(())
+        })
     }
 
     /// Whether one value of a multi-valued attribute is meant, as `type eq "work"` in
@@ -107,62 +82,120 @@ impl Filter {
         }
     }
 
-    fn check_terms<'p>(
-        &'p self,
-        resolve: &dyn Fn(&'p Path) -> Resolved<'p>,
+    /// Visits every term, not those within value filters.
+    fn each_term<'f>(
+        &'f self,
+        visit: &mut dyn FnMut(&'f Path, &'f Test) -> Result<(), ScimError>,
     ) -> Result<(), ScimError> {
         match self {
             Self::And(parts) | Self::Or(parts) => {
-                parts.iter().try_for_each(|part| part.check_terms(resolve))
+                parts.iter().try_for_each(|part| part.each_term(visit))
             }
-            Self::Not(inner) => inner.check_terms(resolve),
-            Self::Term { path, test } => {
-                let resolved = resolve(path);
-                if let Some(filter) = &path.filter {
-                    filter.check_terms(&|path| element_resolved(path, resolved.attribute))?;
-                }
-                let leaf = leaf_attribute(path, &resolved);
-                leaf.map_or(Ok(()), |leaf| check_term(path, leaf, test))
-            }
+            Self::Not(inner) => inner.each_term(visit),
+            Self::Term { path, test } => visit(path, test),
         }
     }
 }
 
-fn check_term(path: &Path, leaf: &Attribute, test: &Test) -> Result<(), ScimError> {
+/// Whether the type knows all that the term names; an error if it cannot be asked for so.
+fn check_term(
+    path: &Path,
+    test: &Test,
+    resource_type: &ResourceType,
+    reading: &Reading<'_>,
+) -> Result<bool, ScimError> {
+    let resolved = resource_type.resolve(path);
+    let foreign = matches!(resolved.container, Container::Extension(_));
+    if path.urn.is_none() && foreign && !reading.tolerates(Form::ExtensionUnprefixed) {
+        return Err(ScimError::invalid_filter(format!(
+            "{path} belongs to an extension; write its URN and a colon in front."
+        )));
+    }
+    let mut known = check_leaf(path, test, &resolved, reading)?;
+    if let Some(filter) = &path.filter {
+        filter.each_term(&mut |inner, test| {
+            if inner.urn.is_some() {
+                return Err(ScimError::invalid_filter(format!(
+                    "{inner} cannot stand in a value filter; name a sub-attribute of {}.",
+                    path.name.as_deref().unwrap_or_default()
+                )));
+            }
+            let resolved = element_resolved(inner, resolved.attribute);
+            known &= check_leaf(inner, test, &resolved, reading)?;
+            Ok(())
+        })?;
+    }
+    Ok(known)
+}
+
+fn check_leaf(
+    path: &Path,
+    test: &Test,
+    resolved: &Resolved<'_>,
+    reading: &Reading<'_>,
+) -> Result<bool, ScimError> {
+    let Some(leaf) = leaf_attribute(path, resolved) else {
+        return Ok(false);
+    };
     if leaf.returned == Returned::Never {
         return Err(ScimError::invalid_filter(format!(
             "{path} cannot be used in a filter."
         )));
     }
-    let Test::Compare(comparison, literal) = test else {
-        return Ok(());
+    let problem = match test {
+        Test::Present => None,
+        Test::Compare(comparison, literal) => problem_with(leaf, *comparison, literal, reading),
     };
+    match problem {
+        None => Ok(true),
+        Some(problem) => Err(ScimError::invalid_filter(format!(
+            "{path} is of type {}: {problem}.",
+            leaf.ty.as_str()
+        ))),
+    }
+}
+
+/// Why a value of this type cannot be compared so.
+fn problem_with(
+    leaf: &Attribute,
+    comparison: Comparison,
+    literal: &Literal,
+    reading: &Reading<'_>,
+) -> Option<String> {
+    let word = comparison.as_str();
     if literal.is_null() {
-        return Ok(());
+        let equality = matches!(comparison, Comparison::Eq | Comparison::Ne);
+        return (!equality).then(|| "null can be compared with eq and ne only".to_owned());
     }
-    let ordered = !matches!(leaf.ty, AttributeType::Boolean | AttributeType::Binary);
-    if comparison.is_order() && !ordered {
-        return Err(ScimError::invalid_filter(format!(
-            "{path} has no order; {} cannot be used with it.",
-            comparison.as_str()
-        )));
+    let (order, text) = (comparison.is_order(), comparison.is_text());
+    match leaf.ty {
+        AttributeType::Complex => Some("name one of its sub-attributes".to_owned()),
+        AttributeType::Boolean | AttributeType::Binary if order => {
+            Some(format!("it has no order, {word} cannot be used with it"))
+        }
+        AttributeType::Boolean | AttributeType::Integer | AttributeType::Decimal if text => {
+            Some(format!("it is no text, {word} cannot be used with it"))
+        }
+        AttributeType::Boolean => {
+            let quoted = matches!(literal, Literal::Quoted(_));
+            let read = parse_boolean(literal.text()).is_some()
+                && (!quoted || reading.tolerates(Form::BooleanAsString));
+            (!read).then(|| "compare it with true or false".to_owned())
+        }
+        AttributeType::Integer | AttributeType::Decimal => {
+            let quoted = matches!(literal, Literal::Quoted(_));
+            let finite = |number: f64| number.is_finite();
+            let read = literal.text().parse().is_ok_and(finite)
+                && (!quoted || reading.tolerates(Form::NumberAsString));
+            (!read).then(|| "compare it with a number".to_owned())
+        }
+        // `eq` and `ne` still work on text: the form of a date is not checked when it is stored.
+        AttributeType::DateTime if order && instant(literal.text()).is_none() => Some(
+            "compare it with a date such as 2011-05-13T04:42:34Z; a + in a URL is written %2B"
+                .to_owned(),
+        ),
+        _ => None,
     }
-    let problem = match leaf.ty {
-        AttributeType::Boolean if parse_boolean(literal.text()).is_none() => {
-            "compare it with true or false"
-        }
-        AttributeType::Integer | AttributeType::Decimal
-            if literal.text().parse::<f64>().is_err() =>
-        {
-            "compare it with a number"
-        }
-        AttributeType::Complex => "name one of its sub-attributes",
-        _ => return Ok(()),
-    };
-    Err(ScimError::invalid_filter(format!(
-        "{path} is of type {}: {problem}.",
-        leaf.ty.as_str()
-    )))
 }
 
 impl Path {
@@ -257,7 +290,7 @@ fn holds_for(value: Option<&Value>, path: &Path, resolved: &Resolved<'_>, test: 
         .iter()
         .filter(|element| path.picks(element, resolved.attribute))
         .filter_map(|element| path.part(element))
-        .filter(|leaf| !is_unassigned(leaf));
+        .filter(|leaf| has_value(leaf));
     let Test::Compare(comparison, literal) = test else {
         return leaves.next().is_some();
     };
@@ -279,89 +312,15 @@ fn holds_for(value: Option<&Value>, path: &Path, resolved: &Resolved<'_>, test: 
     if leaves.peek().is_none() {
         return *comparison == Comparison::Ne;
     }
-    leaves.any(|leaf| compare(leaf, *comparison, literal, attribute))
+    let asked = Asked::new(literal.text());
+    leaves.any(|leaf| compare(leaf, *comparison, &asked, attribute))
 }
 
-fn compare(
-    value: &Value,
-    comparison: Comparison,
-    literal: &Literal,
-    attribute: Option<&Attribute>,
-) -> bool {
-    let text = literal.text();
-    let ordering = match value {
-        Value::Bool(boolean) => {
-            let equal = parse_boolean(text) == Some(*boolean);
-            return match comparison {
-                Comparison::Eq => equal,
-                Comparison::Ne => !equal,
-                _ => false,
-            };
-        }
-        Value::Number(number) => compare_numbers(number, text),
-        Value::String(string) => {
-            let dated = attribute.is_some_and(|attribute| attribute.ty == AttributeType::DateTime);
-            match dated.then(|| instant(string).zip(instant(text))).flatten() {
-                // `co`, `sw` and `ew` ask for text even of a date.
-                Some((own, asked)) if !comparison.is_text() => Some(own.cmp(&asked)),
-                _ => {
-                    let exact = attribute.is_some_and(|attribute| attribute.case_exact);
-                    return compare_text(string, comparison, text, exact);
-                }
-            }
-        }
-        _ => None,
-    };
-    match ordering {
-        Some(ordering) => ordered(comparison, ordering),
-        None => comparison == Comparison::Ne,
+/// Whether there is anything in a value: `pr` asks for "a non-empty node" (RFC 7644 table 3).
+fn has_value(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.iter().any(has_value),
+        Value::Object(map) => map.values().any(has_value),
+        plain => !is_unassigned(plain),
     }
-}
-
-fn ordered(comparison: Comparison, ordering: Ordering) -> bool {
-    match comparison {
-        Comparison::Eq => ordering.is_eq(),
-        Comparison::Ne => ordering.is_ne(),
-        Comparison::Gt => ordering.is_gt(),
-        Comparison::Ge => ordering.is_ge(),
-        Comparison::Lt => ordering.is_lt(),
-        Comparison::Le => ordering.is_le(),
-        Comparison::Co | Comparison::Sw | Comparison::Ew => false,
-    }
-}
-
-fn compare_numbers(number: &serde_json::Number, text: &str) -> Option<Ordering> {
-    // Whole numbers first: a double would round long identifiers.
-    if let (Some(own), Ok(asked)) = (number.as_i64(), text.parse::<i64>()) {
-        return Some(own.cmp(&asked));
-    }
-    number.as_f64()?.partial_cmp(&text.parse().ok()?)
-}
-
-fn compare_text(own: &str, comparison: Comparison, asked: &str, exact: bool) -> bool {
-    match comparison {
-        Comparison::Eq => same_text(own, asked, exact),
-        Comparison::Ne => !same_text(own, asked, exact),
-        _ if exact => compare_exact(own, comparison, asked),
-        _ => compare_exact(&fold(own), comparison, &fold(asked)),
-    }
-}
-
-fn compare_exact(own: &str, comparison: Comparison, asked: &str) -> bool {
-    match comparison {
-        Comparison::Co => own.contains(asked),
-        Comparison::Sw => own.starts_with(asked),
-        Comparison::Ew => own.ends_with(asked),
-        _ => ordered(comparison, own.cmp(asked)),
-    }
-}
-
-/// A date with or without a time; without an offset it is taken as UTC.
-fn instant(text: &str) -> Option<Timestamp> {
-    text.parse::<Timestamp>().ok().or_else(|| {
-        let at = text.parse::<civil::DateTime>().ok()?;
-        at.to_zoned(TimeZone::UTC)
-            .ok()
-            .map(|zoned| zoned.timestamp())
-    })
 }

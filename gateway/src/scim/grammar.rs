@@ -4,13 +4,13 @@
 //! `filter_depth_max`; no choice is ever taken back after an attribute was read, so no input makes it
 //! slow. Absent: the schema, which says what the names and literals mean.
 //!
-//! Wider than the RFC where clients are: operators and attribute names in any letter case, unquoted
-//! words as values (Entra: `id eq 54D382A4-…`), a value path followed by a comparison
-//! (`emails[type eq "work"].value eq "x"`), and a dot between URN and attribute
-//! (`urn:…:2.0:User.department`, sent by old Entra jobs).
+//! Wider than the RFC where the dialect is: unquoted words as values (Entra: `id eq 54D382A4-…`), a
+//! value path followed by a comparison (`emails[type eq "work"].value eq "x"`), and a dot between URN
+//! and attribute (`urn:…:2.0:User.department`, sent by old Entra jobs).
 
 use std::borrow::Cow;
 
+use serde_json::Number;
 use winnow::ascii::{Caseless, multispace0, multispace1};
 use winnow::combinator::{alt, eof, opt, peek, preceded, terminated};
 use winnow::error::ParserError;
@@ -18,37 +18,47 @@ use winnow::prelude::*;
 use winnow::stream::{Stateful, Stream};
 use winnow::token::take_while;
 
+use super::dialect::{Form, Reading};
 use super::error::ScimError;
-use super::limits::ScimLimits;
 use super::syntax::{Comparison, Filter, Literal, Path, Test};
 
 /// Reads a filter.
 ///
 /// # Errors
-/// 400 invalidFilter that says where the text goes wrong, or which limit it exceeds.
-pub fn parse_filter(text: &str, limits: &ScimLimits) -> Result<Filter, ScimError> {
-    read(text, "filter", limits, terminated(disjunction, multispace0))
-        .map_err(ScimError::invalid_filter)
+/// 400 invalidFilter that says where the text goes wrong, or which limit it exceeds; also for a form
+/// that the dialect does not tolerate.
+pub fn parse_filter(text: &str, reading: &Reading<'_>) -> Result<Filter, ScimError> {
+    read(
+        text,
+        "filter",
+        reading,
+        terminated(disjunction, multispace0),
+    )
+    .map_err(ScimError::invalid_filter)
 }
 
 /// Reads the path of a PATCH operation.
 ///
 /// # Errors
-/// 400 invalidPath that says where the text goes wrong, or which limit it exceeds.
-pub fn parse_path(text: &str, limits: &ScimLimits) -> Result<Path, ScimError> {
-    read(text, "path", limits, terminated(path, multispace0)).map_err(ScimError::invalid_path)
+/// 400 invalidPath that says where the text goes wrong, or which limit it exceeds; also for a form
+/// that the dialect does not tolerate.
+pub fn parse_path(text: &str, reading: &Reading<'_>) -> Result<Path, ScimError> {
+    read(text, "path", reading, terminated(path, multispace0)).map_err(ScimError::invalid_path)
 }
 
-type Input<'i> = Stateful<&'i str, Budget>;
+type Input<'i> = Stateful<&'i str, Budget<'i>>;
 type Parsed<T> = Result<T, Fault>;
 
 /// What may still be spent on this text.
 #[derive(Clone, Debug)]
-struct Budget {
+struct Budget<'r> {
+    reading: &'r Reading<'r>,
     depth: usize,
     depth_max: usize,
     terms: usize,
     terms_max: usize,
+    /// Inside the brackets of a value filter.
+    in_values: bool,
 }
 
 /// Why reading stopped, and how many bytes were left then.
@@ -82,9 +92,10 @@ impl Fault {
 fn read<'i, T>(
     text: &'i str,
     noun: &str,
-    limits: &ScimLimits,
+    reading: &'i Reading<'_>,
     mut parser: impl Parser<Input<'i>, T, Fault>,
 ) -> Result<T, String> {
+    let limits = reading.limits();
     if text.len() > limits.filter_bytes_max {
         return Err(format!(
             "The {noun} is {} bytes long; at most {} (filter_bytes_max) are allowed.",
@@ -95,9 +106,11 @@ fn read<'i, T>(
     let mut input = Stateful {
         input: text,
         state: Budget {
+            reading,
             depth: 0,
             depth_max: limits.filter_depth(),
             terms: 0,
+            in_values: false,
             terms_max: limits.filter_terms_max,
         },
     };
@@ -220,6 +233,12 @@ fn term(input: &mut Input<'_>) -> Parsed<Filter> {
     let test = if path.filter.is_some() && path.sub.is_none() && at_end_of_term(input) {
         Test::Present
     } else {
+        if path.filter.is_some() && !input.state.reading.tolerates(Form::ValuePathCompared) {
+            return Err(Fault::at(
+                input,
+                "nothing may follow a value filter; compare inside the brackets",
+            ));
+        }
         test(input)?
     };
     Ok(Filter::Term { path, test })
@@ -267,11 +286,20 @@ fn literal(input: &mut Input<'_>) -> Parsed<Literal> {
     if input.input.starts_with('"') {
         return quoted(input).map(Literal::Quoted);
     }
+    let start = input.clone();
     let word: &str = take_while(0.., is_bare).parse_next(input)?;
     if word.is_empty() {
         return Err(Fault::at(input, "a value was expected"));
     }
+    if !is_json_literal(word) && !start.state.reading.tolerates(Form::WordUnquoted) {
+        return Err(Fault::at(&start, format!("`{word}` must stand in quotes")));
+    }
     Ok(Literal::Bare(word.to_owned()))
+}
+
+/// The values that RFC 7644 figure 1 takes without quotes.
+fn is_json_literal(word: &str) -> bool {
+    matches!(word, "true" | "false" | "null") || serde_json::from_str::<Number>(word).is_ok()
 }
 
 /// What an unquoted word may consist of: whatever does not end it.
@@ -315,12 +343,24 @@ fn path(input: &mut Input<'_>) -> Parsed<Path> {
     if token.is_empty() {
         return Err(Fault::at(&start, "an attribute name was expected"));
     }
-    let Some((urn, name, mut sub)) = split_attribute(token) else {
+    let Some(Parts {
+        urn,
+        name,
+        mut sub,
+        dotted,
+    }) = split_attribute(token)
+    else {
         return Err(Fault::at(
             &start,
             format!("`{token}` is not an attribute name"),
         ));
     };
+    if dotted && !input.state.reading.tolerates(Form::DotAfterUrn) {
+        return Err(Fault::at(
+            &start,
+            "a colon must stand between the schema URN and the attribute",
+        ));
+    }
     let mut filter = None;
     if input.input.starts_with('[') {
         if name.is_none() || sub.is_some() {
@@ -329,7 +369,14 @@ fn path(input: &mut Input<'_>) -> Parsed<Path> {
                 "a value filter must follow the name of an attribute",
             ));
         }
+        if std::mem::replace(&mut input.state.in_values, true) {
+            return Err(Fault::at(
+                input,
+                "a value filter cannot stand within another",
+            ));
+        }
         filter = Some(Box::new(nested(input, '[', ']')?));
+        input.state.in_values = false;
         if opt('.').parse_next(input)?.is_some() {
             let word: &str = take_while(0.., is_name_part).parse_next(input)?;
             if !is_name(word) {
@@ -361,18 +408,29 @@ fn is_attribute(c: char) -> bool {
     is_name_part(c) || matches!(c, ':' | '.' | '/' | '%' | '+' | '@' | '~' | '#')
 }
 
-/// URN, attribute and sub-attribute of a token.
-pub(super) type Parts<'i> = (Option<&'i str>, Option<&'i str>, Option<&'i str>);
+/// What an attribute with its URN consists of.
+#[derive(Clone, Copy, Debug, Default)]
+struct Parts<'i> {
+    urn: Option<&'i str>,
+    name: Option<&'i str>,
+    sub: Option<&'i str>,
+    /// Whether a dot stands between URN and attribute.
+    dotted: bool,
+}
 
 /// Takes `urn:…:2.0:User:name.givenName` apart. The URN ends after the word that follows the version;
 /// a URN without a version ends at the last colon. `None` if a part is not a name.
-pub(super) fn split_attribute(token: &str) -> Option<Parts<'_>> {
+fn split_attribute(token: &str) -> Option<Parts<'_>> {
     if !token
         .get(..4)
         .is_some_and(|start| start.eq_ignore_ascii_case("urn:"))
     {
         let (name, sub) = split_name(token)?;
-        return Some((None, Some(name), sub));
+        return Some(Parts {
+            name: Some(name),
+            sub,
+            ..Parts::default()
+        });
     }
     let end = versioned_urn(token)
         .filter(|end| !token[*end..].trim_start_matches(':').contains(':'))
@@ -384,11 +442,38 @@ pub(super) fn split_attribute(token: &str) -> Option<Parts<'_>> {
         .unwrap_or(token.len());
     let (urn, rest) = token.split_at(end);
     if rest.is_empty() {
-        return Some((Some(urn), None, None));
+        return Some(Parts {
+            urn: Some(urn),
+            ..Parts::default()
+        });
     }
     // The rest begins with the colon, or the dot of old Entra jobs.
     let (name, sub) = split_name(&rest[1..])?;
-    Some((Some(urn), Some(name), sub))
+    Some(Parts {
+        urn: Some(urn),
+        name: Some(name),
+        sub,
+        dotted: rest.starts_with('.'),
+    })
+}
+
+/// Takes `urn:…:2.0:User:attribute`, of which no schema knows, apart where a path would. Only after a
+/// version it can be told from the URN of a schema: `None` is one, or no attribute.
+pub(super) fn split_flat(key: &str, reading: &Reading<'_>) -> Option<Path> {
+    let parts = split_attribute(key)?;
+    let urn = parts.urn?;
+    let name = parts.name?;
+    if versioned_urn(key) != Some(urn.len())
+        || (parts.dotted && !reading.tolerates(Form::DotAfterUrn))
+    {
+        return None;
+    }
+    Some(Path {
+        urn: Some(urn.to_owned()),
+        name: Some(name.to_owned()),
+        filter: None,
+        sub: parts.sub.map(str::to_owned),
+    })
 }
 
 /// Where the URN ends, if one of its segments is a version such as `2.0`.
@@ -408,7 +493,7 @@ fn versioned_urn(token: &str) -> Option<usize> {
     None
 }
 
-fn split_name(text: &str) -> Option<(&str, Option<&str>)> {
+pub(super) fn split_name(text: &str) -> Option<(&str, Option<&str>)> {
     match text.split_once('.') {
         None => is_name(text).then_some((text, None)),
         Some((name, sub)) => (is_name(name) && is_name(sub)).then_some((name, Some(sub))),

@@ -7,9 +7,9 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::dialect::Reading;
 use super::error::ScimError;
 use super::grammar::parse_path;
-use super::limits::ScimLimits;
 use super::resource::Resource;
 use super::schema::{Attribute, Container, ResourceType, Returned};
 use super::syntax::Path;
@@ -54,13 +54,35 @@ impl Projection {
     pub fn parse(
         attributes: Option<&str>,
         excluded: Option<&str>,
-        limits: &ScimLimits,
+        reading: &Reading<'_>,
     ) -> Result<Self, ScimError> {
         Ok(match (attributes.map(str::trim), excluded.map(str::trim)) {
-            (Some(list), _) if !list.is_empty() => Self::Only(parse_list(list, limits)?),
-            (_, Some(list)) if !list.is_empty() => Self::Except(parse_list(list, limits)?),
+            (Some(list), _) if !list.is_empty() => Self::Only(parse_list(list, reading)?),
+            (_, Some(list)) if !list.is_empty() => Self::Except(parse_list(list, reading)?),
             _ => Self::Default,
         })
+    }
+
+    /// Whether any part of this core attribute can be in the answer: if not, it need not be read.
+    #[must_use]
+    pub fn shows(&self, resource_type: &ResourceType, attribute: &str) -> bool {
+        let row = resource_type.core_attribute(attribute);
+        let returned = row.map_or(Returned::Default, |row| row.returned);
+        let names = |path: &&Path| {
+            let core = resource_type.resolve(path).container == Container::Core;
+            let name = path.name.as_deref();
+            core && name.is_none_or(|name| name.eq_ignore_ascii_case(attribute))
+        };
+        match (returned, self) {
+            (Returned::Always, _) => true,
+            (Returned::Never, _) | (Returned::Request, Self::Default | Self::Except(_)) => false,
+            (Returned::Default, Self::Default) => true,
+            (_, Self::Only(paths)) => paths.iter().any(|path| names(&path)),
+            (_, Self::Except(paths)) => !paths
+                .iter()
+                .filter(names)
+                .any(|path| path.filter.is_none() && path.sub.is_none()),
+        }
     }
 
     /// Applies the choice to a resource that [`render()`] gave with [`Projection::Default`]: for a
@@ -80,7 +102,8 @@ impl Projection {
 }
 
 /// A list of paths; the commas within brackets and quotes are not its own.
-fn parse_list(list: &str, limits: &ScimLimits) -> Result<Vec<Path>, ScimError> {
+fn parse_list(list: &str, reading: &Reading<'_>) -> Result<Vec<Path>, ScimError> {
+    let limits = reading.limits();
     if list.len() > limits.filter_bytes_max {
         return Err(ScimError::invalid_path(format!(
             "The list of attributes is {} bytes long; at most {} (filter_bytes_max) are allowed.",
@@ -113,48 +136,58 @@ fn parse_list(list: &str, limits: &ScimLimits) -> Result<Vec<Path>, ScimError> {
     }
     names
         .into_iter()
-        .map(|name| parse_path(name, limits))
+        .map(|name| parse_path(name, reading))
         .collect()
 }
 
-/// A resource as the client sees it.
+/// A resource as the client sees it. It is taken apart, nothing of it is copied. `relation` is what the
+/// gateway keeps beside the document: the members of a group, the groups of a user; nothing is shown of
+/// an empty list, as of any other (RFC 7643 section 2.5).
 #[must_use]
 pub fn render(
     resource_type: &ResourceType,
-    resource: &Resource,
+    resource: Resource,
     meta: &Meta,
+    relation: Option<Vec<Value>>,
     projection: &Projection,
 ) -> Value {
-    let mut map = Map::with_capacity(resource.0.len() + 2);
-    if let Some(schemas) = resource.0.get("schemas") {
-        map.insert("schemas".to_owned(), schemas.clone());
-    }
-    map.insert("id".to_owned(), Value::from(meta.id.as_str()));
+    let mut map = resource.0;
     // What only comes on request must not be lost before the request is looked at.
     let asked = matches!(projection, Projection::Only(_));
-    for (key, value) in &resource.0 {
-        let returned = resource_type
+    let hidden = |key: &str| {
+        resource_type
             .core_attribute(key)
-            .map_or(Returned::Default, |attribute| attribute.returned);
-        if key != "schemas"
-            && (returned == Returned::Default || (asked && returned == Returned::Request))
-        {
-            map.insert(key.clone(), value.clone());
-        }
+            .is_some_and(|attribute| match attribute.returned {
+                Returned::Never => true,
+                Returned::Request => !asked,
+                Returned::Always | Returned::Default => false,
+            })
+    };
+    if map.keys().any(|key| hidden(key)) {
+        map.retain(|key, _| !hidden(key));
     }
-    map.insert("meta".to_owned(), render_meta(resource_type, meta));
+    let second = map.len().min(1);
+    map.shift_insert(second, "id".to_owned(), Value::from(meta.id.as_str()));
+    if let Some(elements) = relation.filter(|elements| !elements.is_empty()) {
+        let key = resource_type.kind.relation();
+        map.insert(key.to_owned(), Value::Array(elements));
+    }
+    if projection.shows(resource_type, "meta") {
+        map.insert("meta".to_owned(), render_meta(resource_type, meta));
+    }
     projection.apply(resource_type, Value::Object(map))
 }
 
 fn render_meta(resource_type: &ResourceType, meta: &Meta) -> Value {
-    json!({
-        "resourceType": resource_type.kind.as_str(),
-        // Milliseconds: what every client's date type can hold.
-        "created": format!("{:.3}", meta.created),
-        "lastModified": format!("{:.3}", meta.modified),
-        "location": meta.location,
-        "version": etag(meta.version),
-    })
+    let mut map = Map::with_capacity(5);
+    let mut put = |name: &str, text: String| map.insert(name.to_owned(), Value::String(text));
+    put("resourceType", resource_type.kind.as_str().to_owned());
+    // Milliseconds: what every client's date type can hold.
+    put("created", format!("{:.3}", meta.created));
+    put("lastModified", format!("{:.3}", meta.modified));
+    put("location", meta.location.clone());
+    put("version", etag(meta.version));
+    Value::Object(map)
 }
 
 /// A path and the object in which its attribute stands.
@@ -200,12 +233,8 @@ fn project(
             }
             value => {
                 let attribute = resource_type.core_attribute(&key);
-                choose(
-                    value,
-                    attribute,
-                    &naming(&targets, Container::Core, &key),
-                    keep,
-                )
+                let named = naming(&targets, Container::Core, &key);
+                choose(value, attribute, &named, keep)
             }
         };
         if let Some(value) = kept {
@@ -225,8 +254,9 @@ fn naming<'p>(targets: &[Target<'p>], container: Container<'_>, key: &str) -> Ve
             }
             _ => false,
         };
+        // The core schema's URN alone names all that stands at the top.
         let name = path.name.as_deref();
-        here && name.is_some_and(|name| name.eq_ignore_ascii_case(key))
+        here && name.is_none_or(|name| name.eq_ignore_ascii_case(key))
     };
     targets
         .iter()
@@ -297,15 +327,44 @@ fn choose_members(
     }
 }
 
-/// One page of a result (RFC 7644 section 3.4.2). `total` counts all matches, `start_index` begins
-/// with 1 and is the client's own.
-#[must_use]
-pub fn list_response(total: u64, start_index: u64, resources: Vec<Value>) -> Value {
-    json!({
-        "schemas": [LIST_URN],
-        "totalResults": total,
-        "startIndex": start_index,
-        "itemsPerPage": resources.len(),
-        "Resources": resources,
-    })
+/// One page of a result (RFC 7644 section 3.4.2, RFC 9865 section 2).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Page {
+    /// How many resources match, on all pages together.
+    pub total: Option<u64>,
+    /// The place of the first resource of the page, from 1; not on pages by cursor.
+    pub start_index: Option<u64>,
+    /// What the client sends for the next page; none on the last page.
+    pub next_cursor: Option<String>,
+    /// The resources of the page, rendered.
+    pub resources: Vec<Value>,
+}
+
+impl Page {
+    /// A result that fits on one page.
+    #[must_use]
+    pub fn whole(resources: Vec<Value>) -> Self {
+        Self {
+            total: Some(resources.len() as u64),
+            start_index: Some(1),
+            next_cursor: None,
+            resources,
+        }
+    }
+
+    /// The `ListResponse`. `Resources` is there also when it is empty: Entra reads it unasked.
+    #[must_use]
+    pub fn body(self) -> Value {
+        let mut map = Map::with_capacity(6);
+        map.insert("schemas".to_owned(), json!([LIST_URN]));
+        let mut put = |name: &str, value: Option<Value>| {
+            map.extend(value.map(|value| (name.to_owned(), value)));
+        };
+        put("totalResults", self.total.map(Value::from));
+        put("startIndex", self.start_index.map(Value::from));
+        put("itemsPerPage", Some(Value::from(self.resources.len())));
+        put("nextCursor", self.next_cursor.map(Value::from));
+        put("Resources", Some(Value::Array(self.resources)));
+        Value::Object(map)
+    }
 }

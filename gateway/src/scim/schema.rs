@@ -220,6 +220,15 @@ impl ResourceKind {
         }
     }
 
+    /// The attribute that shows the memberships: of a group, or of a user in groups.
+    #[must_use]
+    pub const fn relation(self) -> &'static str {
+        match self {
+            Self::User => "groups",
+            Self::Group => "members",
+        }
+    }
+
     /// The path below the SCIM base URL, with its slash.
     #[must_use]
     pub const fn endpoint(self) -> &'static str {
@@ -252,6 +261,24 @@ pub enum Container<'p> {
     Core,
     /// In the object under this URN, which is the canonical spelling if the extension is known.
     Extension(&'p str),
+}
+
+/// What a key that is a URN stands for, in the body of a POST as in a PATCH.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UrnKey<'t, 'k> {
+    /// A whole schema.
+    Whole(&'t Schema),
+    /// Something within a schema: `urn:…:User:department`.
+    Within {
+        /// The schema.
+        schema: &'t Schema,
+        /// What follows its URN, which may be anything.
+        rest: &'k str,
+        /// Whether a dot stands between them, in place of a colon.
+        dotted: bool,
+    },
+    /// Something of which no schema knows.
+    Foreign,
 }
 
 /// What a path means for a resource type. An attribute that no schema knows is not an error: the
@@ -296,6 +323,36 @@ impl ResourceType {
             let attribute = schema.attribute(name)?;
             Some((Container::Extension(&schema.id), schema, attribute))
         })
+    }
+
+    /// Takes a key that is a URN apart, at the longest URN of a known schema.
+    pub(super) fn urn_key<'k>(&self, key: &'k str) -> UrnKey<'_, 'k> {
+        let mut found = UrnKey::Foreign;
+        let mut longest = 0;
+        for schema in std::iter::once(&self.schema).chain(&self.extensions) {
+            let own = schema.id.len();
+            let begins = key
+                .get(..own)
+                .is_some_and(|start| start.eq_ignore_ascii_case(&schema.id));
+            match key.get(own..) {
+                Some("") if begins => return UrnKey::Whole(schema),
+                Some(rest) if begins && own > longest && rest.starts_with([':', '.']) => {
+                    longest = own;
+                    found = UrnKey::Within {
+                        schema,
+                        rest: &rest[1..],
+                        dotted: rest.starts_with('.'),
+                    };
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// Whether this is the core schema.
+    pub(super) fn is_core(&self, schema: &Schema) -> bool {
+        self.schema.id == schema.id
     }
 
     /// What `path` means here. The core schema's URN in front of a name says no more than none.

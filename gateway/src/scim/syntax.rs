@@ -132,9 +132,33 @@ pub struct Path {
 }
 
 impl Filter {
+    /// How many comparisons it holds, those within value paths among them.
+    pub(super) fn terms(&self) -> usize {
+        self.size().0
+    }
+
+    /// How many comparisons it holds, and how many bytes they compare with.
+    pub(super) fn size(&self) -> (usize, usize) {
+        let sum = |(terms, bytes): (usize, usize), part: &Self| {
+            let own = part.size();
+            (terms + own.0, bytes + own.1)
+        };
+        match self {
+            Self::Term { path, test } => {
+                let bytes = match test {
+                    Test::Present => 0,
+                    Test::Compare(_, literal) => literal.text().len(),
+                };
+                path.filter.as_deref().into_iter().fold((1, bytes), sum)
+            }
+            Self::And(parts) | Self::Or(parts) => parts.iter().fold((0, 0), sum),
+            Self::Not(inner) => inner.size(),
+        }
+    }
+
     /// The sub-attributes and values that a value must have to match, if the filter is nothing but
     /// `eq` joined by `and`: then an element can be made from it.
-    pub(super) fn equalities(&self) -> Option<Vec<(&str, &str)>> {
+    pub(super) fn equalities(&self) -> Option<Vec<(&str, &Literal)>> {
         match self {
             Self::Term {
                 path:
@@ -147,7 +171,7 @@ impl Filter {
                 test,
             } => match test {
                 Test::Compare(Comparison::Eq, literal) if !literal.is_null() => {
-                    Some(vec![(name, literal.text())])
+                    Some(vec![(name, literal)])
                 }
                 _ => None,
             },

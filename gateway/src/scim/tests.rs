@@ -1,14 +1,24 @@
 //! The SCIM engine against what clients really send: tables of input and expected outcome.
 
 mod accept;
+mod asking;
+mod bulk;
+mod dialects;
+mod groups;
+mod lists;
+mod model;
+mod oracle;
 mod output;
 mod patches;
 mod reading;
 
+use std::sync::LazyLock;
+
 use serde_json::{Value, json};
 
 use super::{
-    Meta, Profile, ProfileSpec, Projection, Resource, ResourceType, ScimError, ScimLimits, render,
+    Dialect, ENTRA, Meta, Profile, ProfileSpec, Projection, Reading, Resource, ResourceKind,
+    ResourceType, ScimError, ScimLimits, core_schema, render,
 };
 
 pub(super) const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
@@ -41,8 +51,20 @@ pub(super) fn profile() -> Profile {
     Profile::build(&spec).expect("the profile is valid")
 }
 
+/// A request in the tolerant dialect, within the usual limits.
+pub(super) fn reading() -> Reading<'static> {
+    read_as(&ENTRA)
+}
+
+pub(super) fn read_as(dialect: &'static Dialect) -> Reading<'static> {
+    static LIMITS: LazyLock<ScimLimits> = LazyLock::new(ScimLimits::default);
+    Reading::new(dialect, &LIMITS)
+}
+
 pub(super) fn accept(profile: &Profile, body: Value) -> Result<Resource, ScimError> {
-    profile.user().accept(body, &ScimLimits::default())
+    let accepted = profile.user().accept(body, &reading())?;
+    assert_eq!(accepted.members, None, "a user has none");
+    Ok(accepted.resource)
 }
 
 pub(super) fn meta() -> Meta {
@@ -55,9 +77,20 @@ pub(super) fn meta() -> Meta {
     }
 }
 
+/// Groups, as every app has them that has any.
+pub(super) fn groups() -> ResourceType {
+    ResourceType {
+        kind: ResourceKind::Group,
+        schema: core_schema::group(),
+        extensions: Vec::new(),
+        common: core_schema::common(),
+        required: Vec::new(),
+    }
+}
+
 /// The whole resource, as filters see it.
 pub(super) fn whole(user: &ResourceType, resource: &Resource) -> serde_json::Map<String, Value> {
-    match render(user, resource, &meta(), &Projection::Default) {
+    match render(user, resource.clone(), &meta(), None, &Projection::Default) {
         Value::Object(map) => map,
         other => panic!("render gave {other}"),
     }

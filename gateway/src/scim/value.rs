@@ -4,10 +4,12 @@
 //! judged, never the form of a date, a URI, a language or a phone number (Entra fact 2.11).
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 
 use serde_json::{Map, Number, Value};
 
+use super::dialect::{Form, Reading};
 use super::error::ScimError;
 use super::schema::{Attribute, AttributeType, Mutability};
 
@@ -66,6 +68,22 @@ pub(super) fn is_unassigned(value: &Value) -> bool {
     }
 }
 
+/// Whether a client's value takes away what stands `at` its place. RFC 7643 section 2.5 knows null and
+/// `[]` for that; `""` is a form of its own.
+pub(super) fn unassigns(
+    value: &Value,
+    at: &At<'_>,
+    reading: &Reading<'_>,
+) -> Result<bool, ScimError> {
+    let empty = matches!(value, Value::String(text) if text.is_empty());
+    if empty && !reading.tolerates(Form::EmptyUnassigns) {
+        return Err(ScimError::invalid_value(format!(
+            "{at} must not be an empty string; null takes a value away."
+        )));
+    }
+    Ok(is_unassigned(value))
+}
+
 /// The value, unless it counts as absent.
 pub(super) fn assigned(value: Value) -> Option<Value> {
     (!is_unassigned(&value)).then_some(value)
@@ -112,27 +130,35 @@ pub(super) fn coerce(
     attribute: &Attribute,
     value: Value,
     at: &At<'_>,
-    values_max: usize,
+    reading: &Reading<'_>,
 ) -> Result<Option<Value>, ScimError> {
     if !attribute.multi_valued {
-        return coerce_one(attribute, value, at);
+        return coerce_one(attribute, value, at, reading);
     }
-    let list = coerce_list(attribute, value, at, values_max)?;
+    let list = coerce_list(attribute, value, at, reading)?;
     Ok((!list.is_empty()).then_some(Value::Array(list)))
 }
 
-/// The values of a multi-valued attribute. A single object or word stands for a list of one.
+/// The values of a multi-valued attribute, each once. A single object or word stands for a list of one.
 pub(super) fn coerce_list(
     attribute: &Attribute,
     value: Value,
     at: &At<'_>,
-    values_max: usize,
+    reading: &Reading<'_>,
 ) -> Result<Vec<Value>, ScimError> {
+    if unassigns(&value, at, reading)? {
+        return Ok(Vec::new());
+    }
     let items = match value {
         Value::Array(items) => items,
-        other => vec![other],
+        single => {
+            if !reading.tolerates(Form::ObjectForList) {
+                return Err(ScimError::invalid_value(format!("{at} must be a list.")));
+            }
+            vec![single]
+        }
     };
-    check_count(items.len(), at, values_max)?;
+    check_count(items.len(), at, reading.limits().values_max)?;
     let mut list = Vec::with_capacity(items.len());
     let mut has_primary = false;
     for item in items {
@@ -141,19 +167,25 @@ pub(super) fn coerce_list(
                 "{at} must not hold a list within a list."
             )));
         }
-        let Some(mut value) = coerce_one(attribute, item, at)? else {
+        let Some(mut value) = coerce_one(attribute, item, at, reading)? else {
             continue;
         };
         // "The primary attribute value true MUST appear no more than once" (RFC 7643 section 2.4).
         // The first one counts; a refusal would cost the administrator the whole user.
         if is_primary(&value) {
             if has_primary {
+                if !reading.tolerates(Form::PrimaryTwice) {
+                    return Err(ScimError::invalid_value(format!(
+                        "{at} must not hold more than one primary value."
+                    )));
+                }
                 value["primary"] = Value::Bool(false);
             }
             has_primary = true;
         }
         list.push(value);
     }
+    collapse(&mut list, Some(attribute));
     Ok(list)
 }
 
@@ -176,22 +208,79 @@ pub(super) fn check_count(
     Ok(())
 }
 
+/// Joins values that are one: no pair of `type` and `value` stands twice (RFC 7643 section 2.4). The
+/// first keeps its place and takes over what the later ones say besides. Values without `value`, such
+/// as addresses, are one if they are equal.
+pub(super) fn collapse(list: &mut Vec<Value>, attribute: Option<&Attribute>) {
+    if list.len() < 2 {
+        return;
+    }
+    let mut places: HashMap<(String, Option<String>), usize> = HashMap::with_capacity(list.len());
+    let mut kept: Vec<Value> = Vec::with_capacity(list.len());
+    for value in list.drain(..) {
+        let ty = value.get("type").and_then(Value::as_str).map(fold);
+        let next = kept.len();
+        let place = *places
+            .entry((identity(&value, attribute), ty))
+            .or_insert(next);
+        match (kept.get_mut(place), value) {
+            (Some(Value::Object(own)), Value::Object(new)) => {
+                // The one that was primary stays so: of equal values only one can say it is.
+                let primary = own.get("primary") == Some(&Value::Bool(true));
+                own.extend(new);
+                if primary {
+                    own.insert("primary".to_owned(), Value::Bool(true));
+                }
+            }
+            (Some(_), _) => {}
+            (None, value) => kept.push(value),
+        }
+    }
+    *list = kept;
+}
+
+/// By what a value is known to be the same: its `value`, or the whole of it if it has none.
+pub(super) fn identity(item: &Value, attribute: Option<&Attribute>) -> String {
+    let leaf = match item {
+        Value::Object(map) => member(map, "value").unwrap_or(item),
+        plain => plain,
+    };
+    let exact = attribute
+        .and_then(|attribute| attribute.sub("value"))
+        .is_some_and(|sub| sub.case_exact);
+    match leaf {
+        Value::String(text) if exact => text.clone(),
+        Value::String(text) => fold(text),
+        other => other.to_string(),
+    }
+}
+
 /// One value. A list of one is taken for its element where an object is wanted: Entra sends
 /// `"value": [{"value": "271"}]` for manager.
 pub(super) fn coerce_one(
     attribute: &Attribute,
     value: Value,
     at: &At<'_>,
+    reading: &Reading<'_>,
 ) -> Result<Option<Value>, ScimError> {
-    if is_unassigned(&value) {
+    if unassigns(&value, at, reading)? {
         return Ok(None);
     }
     let wrong = |expected: &str| ScimError::invalid_value(format!("{at} must be {expected}."));
+    let allowed = |form: Form, expected: &str| match reading.tolerates(form) {
+        true => Ok(()),
+        false => Err(wrong(expected)),
+    };
     let value = match (attribute.ty, value) {
-        (AttributeType::Complex, Value::Object(map)) => return coerce_object(attribute, map, at),
+        (AttributeType::Complex, Value::Object(map)) => {
+            return coerce_object(attribute, map, at, reading);
+        }
         (AttributeType::Complex, Value::Array(items)) => {
             return match <[Value; 1]>::try_from(items) {
-                Ok([item]) if !item.is_array() => coerce_one(attribute, item, at),
+                Ok([item]) if !item.is_array() => {
+                    allowed(Form::ListForObject, "a single object")?;
+                    coerce_one(attribute, item, at, reading)
+                }
                 _ => Err(wrong("a single object")),
             };
         }
@@ -202,7 +291,9 @@ pub(super) fn coerce_one(
             let Some(sub) = attribute.sub("value") else {
                 return Err(wrong("an object"));
             };
-            return Ok(coerce_one(sub, value, &at.part("value"))?.map(|value| {
+            allowed(Form::WordForObject, "an object")?;
+            let value = coerce_one(sub, value, &at.part("value"), reading)?;
+            return Ok(value.map(|value| {
                 let mut map = Map::with_capacity(1);
                 map.insert("value".to_owned(), value);
                 Value::Object(map)
@@ -210,20 +301,26 @@ pub(super) fn coerce_one(
         }
         (AttributeType::Boolean, value @ Value::Bool(_)) => value,
         (AttributeType::Boolean, Value::String(text)) => {
-            Value::Bool(parse_boolean(&text).ok_or_else(|| wrong("true or false"))?)
+            let expected = "true or false";
+            allowed(Form::BooleanAsString, expected)?;
+            Value::Bool(parse_boolean(&text).ok_or_else(|| wrong(expected))?)
         }
         (AttributeType::Boolean, _) => return Err(wrong("true or false")),
         (AttributeType::Integer, Value::Number(number)) => {
             integer(&number).ok_or_else(|| wrong("a whole number"))?
         }
         (AttributeType::Integer, Value::String(text)) => {
+            let expected = "a whole number";
+            allowed(Form::NumberAsString, expected)?;
             let number = text.parse().ok().and_then(|number| integer(&number));
-            number.ok_or_else(|| wrong("a whole number"))?
+            number.ok_or_else(|| wrong(expected))?
         }
         (AttributeType::Integer, _) => return Err(wrong("a whole number")),
         (AttributeType::Decimal, value @ Value::Number(_)) => value,
         (AttributeType::Decimal, Value::String(text)) => {
-            Value::Number(text.parse().map_err(|_| wrong("a number"))?)
+            let expected = "a number";
+            allowed(Form::NumberAsString, expected)?;
+            Value::Number(text.parse().map_err(|_| wrong(expected))?)
         }
         (AttributeType::Decimal, _) => return Err(wrong("a number")),
         // No format is checked: not dates, not URIs, not languages (Entra fact 2.11).
@@ -237,17 +334,19 @@ fn coerce_object(
     attribute: &Attribute,
     members: Map<String, Value>,
     at: &At<'_>,
+    reading: &Reading<'_>,
 ) -> Result<Option<Value>, ScimError> {
     let mut map = Map::with_capacity(members.len());
     for (key, value) in members {
         let Some(sub) = attribute.sub(&key) else {
+            check_unknown_sub(&key, at, reading)?;
             map.extend(assigned(value).map(|value| (key, value)));
             continue;
         };
         if sub.mutability == Mutability::ReadOnly {
             continue;
         }
-        if let Some(value) = coerce_one(sub, value, &at.part(&sub.name))? {
+        if let Some(value) = coerce_one(sub, value, &at.part(&sub.name), reading)? {
             map.insert(canonical(key, sub), value);
         }
     }
@@ -256,6 +355,20 @@ fn coerce_object(
     let hollow = map.is_empty()
         || (!attribute.multi_valued && attribute.has_value_sub() && refers_to_nothing(&map));
     Ok((!hollow).then_some(Value::Object(map)))
+}
+
+/// Refuses a part that the attribute does not have, unless the dialect keeps such.
+pub(super) fn check_unknown_sub(
+    name: &str,
+    at: &At<'_>,
+    reading: &Reading<'_>,
+) -> Result<(), ScimError> {
+    if reading.tolerates(Form::UnknownKept) {
+        return Ok(());
+    }
+    Err(ScimError::invalid_value(format!(
+        "{at} has no sub-attribute `{name}`."
+    )))
 }
 
 /// Nothing is left of a single value but its `$ref`: `value` is gone, and a name that the app takes

@@ -34,6 +34,14 @@ pub struct Limits {
 pub struct HttpLimits {
     /// Largest request body, bytes. Beyond it: 413.
     pub body_bytes_max: usize,
+    /// Largest body of a request to /Groups or /Bulk, bytes: it may name many members. Beyond it: 413.
+    pub members_body_bytes_max: usize,
+    /// Longest path and query of a URL, bytes. Beyond it: 414.
+    pub target_bytes_max: usize,
+    /// Most headers of a request. Beyond it: 431.
+    pub headers_max: usize,
+    /// Most bytes of names and values of a request's headers. Beyond it: 431.
+    pub headers_bytes_max: usize,
     /// How long a client may take to send a body, milliseconds. Beyond it: 408.
     pub body_deadline_ms: u64,
     /// How long a client may take to send a request's head, milliseconds. Beyond it: 408.
@@ -50,6 +58,10 @@ impl Default for HttpLimits {
     fn default() -> Self {
         Self {
             body_bytes_max: 1024 * 1024,
+            members_body_bytes_max: 4 * 1024 * 1024,
+            target_bytes_max: 16 * 1024,
+            headers_max: 64,
+            headers_bytes_max: 16 * 1024,
             body_deadline_ms: 15_000,
             head_deadline_ms: 5_000,
             connections_per_worker_max: 5_000,

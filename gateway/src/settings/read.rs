@@ -13,7 +13,8 @@ use super::problem::Problems;
 use super::secret::SecretRef;
 use super::source::Source;
 use super::tree::{Reader, Table, did_you_mean};
-use super::{Dialect, EgressSettings, GatewaySettings, Settings, StoreLocation, TenantSettings};
+use super::{EgressSettings, GatewaySettings, Settings, StoreLocation, TenantSettings};
+use crate::scim::{Dialect, ENTRA};
 
 /// Why a text is not the value that is wanted, and what to write instead.
 type Wrong = (String, Option<String>);
@@ -279,7 +280,7 @@ fn tenant(mut table: Table, reader: &mut Reader<'_>) -> TenantSettings {
             Some("set it to false".to_owned()),
         );
     }
-    let dialect = table.parsed("dialect", reader, dialect).unwrap_or_default();
+    let dialect = table.parsed("dialect", reader, dialect).unwrap_or(&ENTRA);
     let settings = free(table.table("settings", reader), reader);
     let secrets = secrets(table.table("secrets", reader), reader);
     let egress = egress(table.table("egress", reader), reader);
@@ -313,18 +314,14 @@ fn connector_name(text: &str) -> Result<String, Wrong> {
     }
 }
 
-fn dialect(text: &str) -> Result<Dialect, Wrong> {
-    match text {
-        "entra" => Ok(Dialect::Entra),
-        "okta" | "strict" => Err((
-            format!("the dialect `{text}` is not available in this version"),
-            Some("this version has \"entra\"".to_owned()),
-        )),
-        _ => Err((
+fn dialect(text: &str) -> Result<&'static Dialect, Wrong> {
+    Dialect::named(text).ok_or_else(|| {
+        let known = Dialect::NAMES.join(", ");
+        (
             format!("there is no dialect \"{text}\""),
-            did_you_mean(text, &["entra"]).or(Some("this version has \"entra\"".to_owned())),
-        )),
-    }
+            did_you_mean(text, Dialect::NAMES).or(Some(format!("there are: {known}"))),
+        )
+    })
 }
 
 /// A table whose keys are the connector's affair.

@@ -1,20 +1,27 @@
 //! The embedded store: everything in one process, on an ordered map of bytes.
 //!
-//! `keys.rs` says where what is, `chunks.rs` cuts long records, `prepare.rs` and `apply.rs` have
-//! the rules of a commit, `queue.rs` and `commit.rs` make many commits share one flush. An
-//! [`Engine`] below does the bytes.
+//! `keys.rs` says where what is, `format.rs` in which format, `chunks.rs` cuts long records,
+//! `prepare.rs`, `apply.rs`, `order.rs` and `edges.rs` have the rules of a commit, `queue.rs` and
+//! `commit.rs` make many commits share one flush, `read.rs` has the reads. An [`Engine`] below does
+//! the bytes.
 //!
 //! Invariant: only the commit thread writes. Reads go straight to the engine, on the caller's
 //! thread: nearly all are answered from its cache within microseconds, less than handing them to a
 //! blocking pool costs, and a miss is one disk read. All that a single call returns comes from one
-//! state of the store. Absent: anything about files, which is the engine's.
+//! state of the store, as far as it fits a page: while a read looks at the store, nothing can be
+//! committed, so one that has more to look at lets go in between. Absent: anything about files,
+//! which is the engine's.
 
 mod apply;
 mod chunks;
 mod commit;
+mod edges;
+mod format;
 mod keys;
+mod order;
 mod prepare;
 mod queue;
+mod read;
 
 use std::collections::HashMap;
 use std::ops::{ControlFlow, Range};
@@ -24,26 +31,18 @@ use std::thread::JoinHandle;
 
 use async_trait::async_trait;
 use parking_lot::{Mutex, RwLock};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
 use super::{
-    CommitError, Health, Intent, Kind, LogEntry, OpenError, PAGE_MAX, Store, StoreError,
-    StoreLimits, Stored, Token, UniqueKey, WriteSet,
+    AttributeKey, CommitError, FormUse, Health, Intent, Kind, LogEntry, Member, OpenError,
+    PAGE_MAX, Store, StoreError, StoreLimits, Stored, Token, WriteSet,
 };
-use apply::Tally;
 pub use chunks::VALUE_BYTES_MAX;
 pub(in crate::store) use commit::panic_text;
 use commit::{Job, Shared};
+pub use format::FORMAT_VERSION;
 use keys::Tenant;
-
-/// The layout of keys and records that this gateway writes.
-pub const FORMAT_VERSION: u32 = 1;
-
-/// The least `FORMAT_VERSION` that a gateway must know to read what this one writes.
-const MIN_READER: u32 = 1;
 
 /// Writes that an engine applies together: for each key its new value, or `None` to remove it.
 pub type Batch = HashMap<Vec<u8>, Option<Vec<u8>>>;
@@ -137,18 +136,10 @@ impl From<EngineError> for StoreError {
     }
 }
 
-/// What a store says about itself.
-#[derive(Serialize, Deserialize)]
-struct Format {
-    format_version: u32,
-    min_reader: u32,
-    created_by: String,
-    store: Uuid,
-}
-
 /// A [`Store`] over an [`Engine`].
 pub struct Embedded<E: Engine> {
     shared: Arc<Shared<E>>,
+    secret: [u8; 32],
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Sender's end is dropped when the commit thread has ended.
     ended: watch::Receiver<()>,
@@ -161,12 +152,14 @@ impl<E: Engine> Embedded<E> {
     /// [`OpenError`] if the engine does not vouch for its content, or the content is of a newer
     /// format or of something else than a gateway.
     pub fn open(engine: E, limits: &StoreLimits) -> Result<Embedded<E>, OpenError> {
-        let progress = read_progress(&engine)?;
+        let progress = format::read_progress(&engine)?;
         engine.attest(progress)?;
         let progress = match progress {
             Some(progress) => progress,
-            None => create(&engine).map_err(|error| refused(&engine, error.to_string()))?,
+            None => format::create(&engine)
+                .map_err(|error| format::refused(&engine, error.to_string()))?,
         };
+        let secret = format::read_secret(&engine)?;
         let shared = Arc::new(Shared {
             engine,
             limits: limits.clone(),
@@ -193,6 +186,7 @@ impl<E: Engine> Embedded<E> {
         })?;
         Ok(Embedded {
             shared,
+            secret,
             thread: Mutex::new(Some(thread)),
             ended,
         })
@@ -207,6 +201,41 @@ impl<E: Engine> Embedded<E> {
         let _one_state = self.shared.applying.read();
         Ok(read(&self.shared.engine)?)
     }
+
+    /// Reads something for each id, a page of them on one state of the store.
+    async fn read_each<T>(
+        &self,
+        ids: &[Uuid],
+        read: impl Fn(&E, Uuid) -> Result<T, EngineError>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut found = Vec::with_capacity(ids.len());
+        for (number, ids) in ids.chunks(PAGE_MAX).enumerate() {
+            if number > 0 {
+                tokio::task::yield_now().await;
+            }
+            self.read(|engine| {
+                for id in ids {
+                    found.push(read(engine, *id)?);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(found)
+    }
+
+    /// Goes on with a read that has far to walk until it has its page, letting go of the store
+    /// after each part of the way.
+    async fn walk<T>(
+        &self,
+        mut walk: impl FnMut(&E) -> Result<Option<T>, EngineError>,
+    ) -> Result<T, StoreError> {
+        loop {
+            if let Some(page) = self.read(&mut walk)? {
+                return Ok(page);
+            }
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 impl<E: Engine> Drop for Embedded<E> {
@@ -219,74 +248,6 @@ impl<E: Engine> Drop for Embedded<E> {
 }
 
 const CLOSING: &str = "the store is closing";
-
-/// What the map says about itself: `None` if it is empty.
-fn read_progress<E: Engine>(engine: &E) -> Result<Option<Progress>, OpenError> {
-    let refuse = |happened: &str| Err(refused(engine, happened.to_owned()));
-    let unreadable = |error: EngineError| refused(engine, error.to_string());
-    let format = engine.get(keys::FORMAT).map_err(unreadable)?;
-    let seq = engine.get(keys::SEQ).map_err(unreadable)?;
-    let (format, seq) = match (format, seq) {
-        (Some(format), Some(seq)) => (format, seq),
-        (None, None) if is_empty(engine).map_err(unreadable)? => return Ok(None),
-        _ => return refuse("it holds data, but not its format record"),
-    };
-    let seq = seq.as_slice().try_into().map(u64::from_be_bytes);
-    let format: Result<Format, _> = serde_json::from_slice(&format);
-    match (format, seq) {
-        (Ok(format), _) if format.min_reader > FORMAT_VERSION => Err(OpenError::NewerFormat {
-            found: format.min_reader,
-            known: FORMAT_VERSION,
-            created_by: format.created_by,
-        }),
-        (Ok(format), Ok(seq)) => Ok(Some(Progress {
-            store: format.store,
-            seq,
-        })),
-        _ => refuse("its format record is damaged"),
-    }
-}
-
-fn is_empty<E: Engine>(engine: &E) -> Result<bool, EngineError> {
-    let mut empty = true;
-    engine.scan(Vec::new()..vec![0xff], Direction::Forwards, &mut |_, _| {
-        empty = false;
-        ControlFlow::Break(())
-    })?;
-    Ok(empty)
-}
-
-/// Makes an empty map a store.
-fn create<E: Engine>(engine: &E) -> Result<Progress, EngineError> {
-    let progress = Progress {
-        store: Uuid::new_v4(),
-        seq: 0,
-    };
-    let format = Format {
-        format_version: FORMAT_VERSION,
-        min_reader: MIN_READER,
-        created_by: env!("CARGO_PKG_VERSION").to_owned(),
-        store: progress.store,
-    };
-    let format = serde_json::to_vec(&format).map_err(|e| EngineError::Io(e.to_string()))?;
-    engine.apply(Batch::from([
-        (keys::FORMAT.to_vec(), Some(format)),
-        (
-            keys::SEQ.to_vec(),
-            Some(progress.seq.to_be_bytes().to_vec()),
-        ),
-    ]))?;
-    engine.sync(progress)?;
-    Ok(progress)
-}
-
-fn refused<E: Engine>(engine: &E, happened: String) -> OpenError {
-    OpenError::Refused {
-        location: engine.location(),
-        happened,
-        advice: None,
-    }
-}
 
 #[async_trait]
 impl<E: Engine> Store for Embedded<E> {
@@ -324,11 +285,11 @@ impl<E: Engine> Store for Embedded<E> {
         id: Uuid,
     ) -> Result<Option<Stored>, StoreError> {
         let key = named(tenant)?.resource(kind, id);
-        self.read(|engine| read_resource(engine, &key))
+        self.read(|engine| read::resource(engine, &key))
     }
 
-    async fn holder(&self, tenant: &str, key: &UniqueKey) -> Result<Option<Uuid>, StoreError> {
-        keys::check_unique(key).map_err(StoreError::Invalid)?;
+    async fn holder(&self, tenant: &str, key: &AttributeKey) -> Result<Option<Uuid>, StoreError> {
+        keys::check_attribute(key).map_err(StoreError::Invalid)?;
         let key = named(tenant)?.unique(key);
         self.read(|engine| {
             engine
@@ -336,6 +297,87 @@ impl<E: Engine> Store for Embedded<E> {
                 .map(|id| apply::decode_id(&id))
                 .transpose()
         })
+    }
+
+    async fn resources(
+        &self,
+        tenant: &str,
+        kind: Kind,
+        ids: &[Uuid],
+    ) -> Result<Vec<Stored>, StoreError> {
+        let tenant = named(tenant)?;
+        let found = self
+            .read_each(ids, |engine, id| {
+                read::resource(engine, &tenant.resource(kind, id))
+            })
+            .await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    async fn identify(
+        &self,
+        tenant: &str,
+        ids: &[Uuid],
+    ) -> Result<Vec<Option<Member>>, StoreError> {
+        let tenant = named(tenant)?;
+        self.read_each(ids, |engine, id| read::identity(engine, tenant, id))
+            .await
+    }
+
+    async fn indexed(
+        &self,
+        tenant: &str,
+        key: &AttributeKey,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Vec<Uuid>, StoreError> {
+        keys::check_attribute(key).map_err(StoreError::Invalid)?;
+        let range = named(tenant)?.index_after(key, after);
+        self.read(|engine| read::ids(engine, range, limit.min(PAGE_MAX)))
+    }
+
+    async fn members(
+        &self,
+        tenant: &str,
+        group: Uuid,
+        kind: Option<Kind>,
+        after: Option<&Member>,
+        skip: u64,
+        limit: usize,
+    ) -> Result<Vec<Member>, StoreError> {
+        let tenant = named(tenant)?;
+        let after = after.map(|member| (member.kind, member.id));
+        let mut walk = read::MemberWalk::new(tenant, group, kind, after, skip, limit);
+        self.walk(|engine| walk.go(engine)).await
+    }
+
+    async fn member_count(&self, tenant: &str, group: Uuid, kind: Kind) -> Result<u64, StoreError> {
+        let key = named(tenant)?.member_count(group, kind);
+        self.read(|engine| edges::decode_count(engine.get(&key)?))
+    }
+
+    async fn which_are_members(
+        &self,
+        tenant: &str,
+        group: Uuid,
+        ids: &[Uuid],
+    ) -> Result<Vec<Option<Kind>>, StoreError> {
+        let tenant = named(tenant)?;
+        self.read_each(ids, |engine, id| {
+            read::membership(engine, tenant, id, group)
+        })
+        .await
+    }
+
+    async fn groups_of(
+        &self,
+        tenant: &str,
+        member: Uuid,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Vec<Uuid>, StoreError> {
+        let mut walk = read::GroupWalk::new(named(tenant)?, member, after, limit);
+        self.walk(|engine| walk.go(engine)).await
     }
 
     async fn page(
@@ -347,37 +389,22 @@ impl<E: Engine> Store for Embedded<E> {
     ) -> Result<Vec<Stored>, StoreError> {
         let tenant = named(tenant)?;
         let range = tenant.orders_after(kind, after.unwrap_or(0));
-        self.read(|engine| {
-            let ids = values(engine, range, limit.min(PAGE_MAX))?;
-            let mut page = Vec::with_capacity(ids.len());
-            for id in ids {
-                let key = tenant.resource(kind, apply::decode_id(&id)?);
-                // The order and the records were written together and are read together.
-                page.push(read_resource(engine, &key)?.ok_or_else(|| {
-                    EngineError::Damaged("the index names a resource that is not there".to_owned())
-                })?);
-            }
-            Ok(page)
-        })
+        self.read(|engine| read::page(engine, tenant, kind, range, limit))
     }
 
     async fn seek(&self, tenant: &str, kind: Kind, skip: u64) -> Result<Option<u64>, StoreError> {
         let tenant = named(tenant)?;
-        self.read(|engine| seek(engine, tenant, kind, skip))
+        self.read(|engine| read::seek(engine, tenant, kind, skip))
     }
 
     async fn count(&self, tenant: &str, kind: Kind) -> Result<u64, StoreError> {
         let key = named(tenant)?.tally(kind);
-        self.read(|engine| Ok(Tally::decode(engine.get(&key)?)?.count))
+        self.read(|engine| Ok(order::Tally::decode(engine.get(&key)?)?.count))
     }
 
     async fn intent(&self, tenant: &str, resource: Uuid) -> Result<Option<Intent>, StoreError> {
         let key = named(tenant)?.intent(resource);
-        self.read(|engine| {
-            read_record(engine, &key)?
-                .map(|body| apply::decode(&body))
-                .transpose()
-        })
+        self.read(|engine| read::record(engine, &key))
     }
 
     async fn intents(
@@ -390,7 +417,7 @@ impl<E: Engine> Store for Embedded<E> {
             None => None,
         };
         let range = keys::intents_after(after);
-        self.read(|engine| records(engine, range, Direction::Forwards, limit))
+        self.read(|engine| read::records(engine, range, Direction::Forwards, limit))
     }
 
     async fn log(
@@ -400,31 +427,29 @@ impl<E: Engine> Store for Embedded<E> {
         limit: usize,
     ) -> Result<Vec<LogEntry>, StoreError> {
         let range = named(tenant)?.log_before(before);
-        self.read(|engine| records(engine, range, Direction::Backwards, limit))
+        self.read(|engine| read::records(engine, range, Direction::Backwards, limit))
     }
 
     async fn token_by_hash(&self, hash: &[u8; 32]) -> Result<Option<Token>, StoreError> {
         let key = keys::token(hash);
-        self.read(|engine| {
-            read_record(engine, &key)?
-                .map(|body| apply::decode(&body))
-                .transpose()
-        })
+        self.read(|engine| read::record(engine, &key))
     }
 
     async fn tokens(&self, tenant: &str) -> Result<Vec<Token>, StoreError> {
         let range = named(tenant)?.tokens();
+        self.read(|engine| read::tokens(engine, range))
+    }
+
+    async fn forms(&self, tenant: &str) -> Result<Vec<FormUse>, StoreError> {
+        let range = named(tenant)?.forms();
         self.read(|engine| {
-            let mut tokens = Vec::new();
-            for hash in values(engine, range, usize::MAX)? {
-                let key = keys::token(&apply::decode_hash(&hash)?);
-                let body = read_record(engine, &key)?.ok_or_else(|| {
-                    EngineError::Damaged("the index names a token that is not there".to_owned())
-                })?;
-                tokens.push(apply::decode(&body)?);
-            }
-            Ok(tokens)
+            let forms = read::values(engine, range, PAGE_MAX)?;
+            forms.iter().map(|form| apply::decode(form)).collect()
         })
+    }
+
+    fn secret(&self) -> [u8; 32] {
+        self.secret
     }
 
     async fn health(&self) -> Health {
@@ -466,120 +491,4 @@ impl<E: Engine> Store for Embedded<E> {
 
 fn named(tenant: &str) -> Result<Tenant<'_>, StoreError> {
     Tenant::new(tenant).map_err(StoreError::Invalid)
-}
-
-fn read_record<E: Engine>(engine: &E, record: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
-    chunks::read(record, |key| engine.get(key), EngineError::Damaged)
-}
-
-fn read_resource<E: Engine>(engine: &E, record: &[u8]) -> Result<Option<Stored>, EngineError> {
-    let Some(body) = read_record(engine, record)? else {
-        return Ok(None);
-    };
-    let (position, json) = apply::split_position(&body)?;
-    let mut stored: Stored = apply::decode(json)?;
-    stored.position = position;
-    Ok(Some(stored))
-}
-
-/// The values of a range of index entries, the first so many.
-fn values<E: Engine>(
-    engine: &E,
-    range: Range<Vec<u8>>,
-    limit: usize,
-) -> Result<Vec<Vec<u8>>, EngineError> {
-    let mut values = Vec::new();
-    if limit == 0 {
-        return Ok(values);
-    }
-    engine.scan(range, Direction::Forwards, &mut |_, value| {
-        values.push(value.to_vec());
-        if values.len() < limit {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
-        }
-    })?;
-    Ok(values)
-}
-
-/// The records of a range, the first so many.
-fn records<E: Engine, T: DeserializeOwned>(
-    engine: &E,
-    range: Range<Vec<u8>>,
-    direction: Direction,
-    limit: usize,
-) -> Result<Vec<T>, EngineError> {
-    let limit = limit.min(PAGE_MAX);
-    let mut bodies = Vec::new();
-    let mut assembler = chunks::Assembler::default();
-    engine.scan(range, direction, &mut |key, value| {
-        if bodies.len() == limit {
-            return ControlFlow::Break(());
-        }
-        bodies.extend(assembler.push(key, value));
-        ControlFlow::Continue(())
-    })?;
-    bodies.extend(assembler.finish());
-    bodies.truncate(limit);
-    bodies
-        .into_iter()
-        .map(|body| apply::decode(&body.map_err(EngineError::Damaged)?))
-        .collect()
-}
-
-/// See [`Store::seek`]: whole blocks by their counters, then entries within one block.
-fn seek<E: Engine>(
-    engine: &E,
-    tenant: Tenant<'_>,
-    kind: Kind,
-    skip: u64,
-) -> Result<Option<u64>, EngineError> {
-    if skip == 0 {
-        return Ok(None);
-    }
-    let tally = Tally::decode(engine.get(&tenant.tally(kind))?)?;
-    if skip >= tally.count {
-        return Ok(Some(tally.position));
-    }
-    let mut left = skip;
-    let mut block = 0;
-    let mut damaged = None;
-    engine.scan(
-        tenant.blocks(kind),
-        Direction::Forwards,
-        &mut |key, value| match (keys::number_of(key), apply::decode_live(value)) {
-            (Some(number), Ok(live)) if u64::from(live) < left => {
-                left -= u64::from(live);
-                block = number + 1;
-                ControlFlow::Continue(())
-            }
-            (Some(number), Ok(_)) => {
-                block = number;
-                ControlFlow::Break(())
-            }
-            _ => {
-                damaged = Some(EngineError::Damaged("a block's counter".to_owned()));
-                ControlFlow::Break(())
-            }
-        },
-    )?;
-    if let Some(damaged) = damaged {
-        return Err(damaged);
-    }
-    let mut position = None;
-    engine.scan(
-        tenant.orders_from_block(kind, block),
-        Direction::Forwards,
-        &mut |key, _| {
-            position = keys::number_of(key);
-            left -= 1;
-            if left > 0 {
-                ControlFlow::Continue(())
-            } else {
-                ControlFlow::Break(())
-            }
-        },
-    )?;
-    Ok(position)
 }

@@ -1,4 +1,5 @@
-//! What is kept: resources, intents, log entries, tokens, and the values that must be unique.
+//! What is kept: resources, members, intents, log entries, tokens, forms, and the keys by which
+//! resources are found.
 //!
 //! Plain data; their JSON is what the embedded store writes and what a backup carries. Invariant: a
 //! new field has a default for records without it, or the format version goes up.
@@ -18,10 +19,11 @@ pub enum Kind {
     Group,
 }
 
-/// A value that at most one resource of a kind may hold within a tenant.
+/// A value of an attribute, by which resources of a kind are found: one that at most one of them
+/// may hold within a tenant, or an entry of a plain index.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct UniqueKey {
-    /// The resource type that the value must be unique among.
+pub struct AttributeKey {
+    /// The resource type.
     pub kind: Kind,
     /// The attribute, as the schema writes it: `userName`. No NUL, at most 255 bytes.
     pub attribute: String,
@@ -47,13 +49,58 @@ pub struct Stored {
     pub uid: Option<String>,
     /// The unique values that the resource holds. [`Write::PutResource`](super::Write::PutResource)
     /// takes these and releases the others.
-    pub unique: Vec<UniqueKey>,
+    pub unique: Vec<AttributeKey>,
+    /// The values that [`Store::indexed`](super::Store::indexed) finds the resource by. Others may
+    /// have the same. Replaced by each put.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub indexed: Vec<AttributeKey>,
     /// The place in creation order, given by the store at the first put; a put ignores what it says
     /// here.
     #[serde(skip)]
     pub position: u64,
     /// The attributes, opaque to the store. Comes back with the keys in the same order.
     pub document: Value,
+}
+
+/// A user or group that is in a group.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Member {
+    /// Its resource type.
+    pub kind: Kind,
+    /// The id that we issued.
+    pub id: Uuid,
+    /// The vendor's key of the member, where somebody has to know it: in an intent, and as
+    /// [`Store::identify`](super::Store::identify) answers. Memberships are kept without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+}
+
+/// How the members of one group change. Sets: the order within a list means nothing, and what is in
+/// both lists is a member afterwards.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberChange {
+    /// Who comes in, or stays.
+    pub add: Vec<Member>,
+    /// Who goes, or stays away.
+    pub remove: Vec<Member>,
+}
+
+impl MemberChange {
+    /// Whether nobody is named.
+    pub fn is_empty(&self) -> bool {
+        self.add.is_empty() && self.remove.is_empty()
+    }
+}
+
+/// A form of request that departs from the RFC, and when a tenant's client was seen to use it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormUse {
+    /// The form's name, given by the caller.
+    pub form: String,
+    /// The first time.
+    pub first: Timestamp,
+    /// The last time.
+    pub last: Timestamp,
 }
 
 /// What an intent does to its resource.
@@ -90,8 +137,11 @@ pub struct Intent {
     pub uid: Option<String>,
     /// The version that the plan was made from; `None` for a create.
     pub base_version: Option<u64>,
+    /// How the members of the resource are to change, if it is a group.
+    #[serde(default, skip_serializing_if = "MemberChange::is_empty")]
+    pub members: MemberChange,
     /// The unique values that the resource will hold afterwards.
-    pub claims: Vec<UniqueKey>,
+    pub claims: Vec<AttributeKey>,
     /// Counts the attempts, from 1. Fences: an attempt that was superseded cannot commit its
     /// outcome.
     pub attempt: u32,

@@ -8,15 +8,18 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use gateway_tests::corridor::{Corridor, Setup, TENANT};
-use gateway_tests::directory::{self, Event, Person};
+use gateway_tests::corridor::{Corridor, SCIM, ScimSide, Setup, TENANT};
+use gateway_tests::directory::{self, Event, Group, GroupEvent, Person};
 use gateway_tests::entra::Entra;
-use gateway_tests::vendors::knowbe4::API_KEY;
+use gateway_tests::held;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 const PEOPLE: usize = 20;
+
+/// What Entra asks a service to take; the simulated SCIM vendor takes no more.
+const SCIM_REQUESTS_PER_SECOND: u32 = 25;
 
 /// See a directory travel through the gateway into simulated vendors.
 #[derive(Parser)]
@@ -62,35 +65,34 @@ async fn run(args: &Args) -> Result<(), String> {
 
     let mut wrong = Vec::new();
     if !args.empty {
-        let people = directory::people(PEOPLE);
-        let events = directory::events(&people);
+        let story = Story::new();
         tokio::select! {
-            provisioned = provision(&stage.entra, &people, &events) => provisioned?,
+            provisioned = story.provision(&stage) => provisioned?,
             _ = interrupt.recv() => {
                 println!("\nstopping before all is provisioned");
                 return Ok(());
             }
         }
-        let held = ask_vendor(&stage.vendor.url()).await?;
-        println!(
-            "\nKnowBe4 (simulated) now holds, by its own GraphQL API:\n{}",
-            table(&held)
-        );
-        wrong = differences(&directory::after(people, &events), &held);
+        wrong.extend(story.check_knowbe4(&stage).await?);
+        for side in &stage.scim {
+            wrong.extend(story.check_scim(side).await?);
+        }
     }
-    println!("\nTenant URL    {}", stage.gateway.scim_url(TENANT));
-    println!("Secret Token  {}", stage.token);
-    println!("Vendor API    {}/graphql", stage.vendor.url());
-    println!("Admin API     {}", stage.gateway.admin_url());
+    for (tenant, token, vendor) in access(&stage) {
+        println!("\nTenant URL    {}", stage.gateway.scim_url(tenant));
+        println!("Secret Token  {token}");
+        println!("Vendor API    {vendor}");
+    }
+    println!("\nAdmin API     {}", stage.gateway.admin_url());
     if !wrong.is_empty() {
         return Err(format!(
-            "the vendor does not hold what it should:\n{}",
+            "the vendors do not hold what they should:\n{}",
             wrong.join("\n")
         ));
     }
     if args.once {
         if !args.empty {
-            println!("\nThe vendor holds exactly what it should.");
+            println!("\nThe vendors hold exactly what they should.");
         }
         return Ok(());
     }
@@ -105,25 +107,47 @@ async fn run(args: &Args) -> Result<(), String> {
     Ok(())
 }
 
+/// Tenant, token and vendor's API of each tenant.
+fn access(stage: &Corridor) -> Vec<(&'static str, &str, String)> {
+    let knowbe4 = format!("{}/graphql", stage.vendor.url());
+    let scim = stage.scim.iter();
+    let scim = scim.map(|it| (it.tenant, it.token.as_str(), it.vendor.url()));
+    std::iter::once((TENANT, stage.token.as_str(), knowbe4))
+        .chain(scim)
+        .collect()
+}
+
 fn set_up(data: &Path, instant: bool) -> Result<Corridor, String> {
-    let setup = match instant {
+    let mut setup = match instant {
         true => Setup::instant(),
         false => Setup::default(),
-    };
+    }
+    .with(&[SCIM]);
+    setup.scim_switches.requests_per_second_max = Some(SCIM_REQUESTS_PER_SECOND);
     let data = std::path::absolute(data).map_err(|error| error.to_string())?;
     Corridor::start(&data, setup)
 }
 
 /// Writes the ready file whole, so that who waits for it never reads half of it.
 fn announce(stage: &Corridor, file: &Path) -> Result<(), String> {
+    let mut tenants = vec![json!({
+        "name": TENANT,
+        "app": "knowbe4",
+        "scim_url": stage.gateway.scim_url(TENANT),
+        "token": stage.token,
+        "vendor_url": stage.vendor.url(),
+    })];
+    tenants.extend(stage.scim.iter().map(|it| {
+        json!({
+            "name": it.tenant,
+            "app": "scim",
+            "scim_url": stage.gateway.scim_url(it.tenant),
+            "token": it.token,
+            "vendor_url": it.vendor.url(),
+        })
+    }));
     let document = json!({
-        "tenants": [{
-            "name": TENANT,
-            "app": "knowbe4",
-            "scim_url": stage.gateway.scim_url(TENANT),
-            "token": stage.token,
-            "vendor_url": stage.vendor.url(),
-        }],
+        "tenants": tenants,
         "admin_url": stage.gateway.admin_url(),
         "admin_token": stage.gateway.admin_token()?,
     });
@@ -133,40 +157,158 @@ fn announce(stage: &Corridor, file: &Path) -> Result<(), String> {
         .map_err(|error| format!("{}: {error}", file.display()))
 }
 
-/// One initial cycle and one incremental cycle, in the order of calls that Entra makes.
-async fn provision(entra: &Entra, people: &[Person], events: &[Event]) -> Result<(), String> {
-    let bar = ProgressBar::new((people.len() + events.len()) as u64);
-    if let Ok(style) = ProgressStyle::with_template("{msg:<14} [{bar:32}] {pos}/{len} {eta}") {
-        bar.set_style(style.progress_chars("=> "));
-    }
-    bar.set_message("initial cycle");
-    for person in people {
-        if entra.look_up(&person.user_name()).await?.is_none() {
-            entra.create(&person.as_scim()).await?;
+/// What happens in the directory while the demo looks on.
+struct Story {
+    people: Vec<Person>,
+    events: Vec<Event>,
+    groups: Vec<Group>,
+    group_events: Vec<GroupEvent>,
+}
+
+impl Story {
+    fn new() -> Self {
+        let people = directory::people(PEOPLE);
+        Self {
+            events: directory::events(&people),
+            groups: directory::groups(&people),
+            group_events: directory::group_events(&people),
+            people,
         }
-        bar.inc(1);
     }
-    bar.set_message("changes");
-    for event in events {
-        happen(entra, event).await?;
-        bar.inc(1);
+
+    /// One initial cycle and one incremental cycle for each tenant, in the order of calls that Entra
+    /// makes; the tenants side by side.
+    async fn provision(&self, stage: &Corridor) -> Result<(), String> {
+        let users = self.people.len() + self.events.len();
+        let groups = self.groups.len() + self.group_events.len();
+        let steps = users + stage.scim.len() * (users + groups);
+        let bar = ProgressBar::new(steps as u64);
+        if let Ok(style) = ProgressStyle::with_template("{msg:<14} [{bar:32}] {pos}/{len} {eta}") {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_message("provisioning");
+        let knowbe4 = async {
+            self.create_people(&stage.entra, &bar).await?;
+            self.change_people(&stage.entra, &bar).await
+        };
+        let scim = stage.scim.iter().map(async |side| {
+            self.create_people(&side.entra, &bar).await?;
+            // Before people change, so that a disable and a delete meet a member.
+            self.create_groups(&side.entra, &bar).await?;
+            self.change_people(&side.entra, &bar).await?;
+            self.change_groups(&side.entra, &bar).await
+        });
+        let (knowbe4, scim) = futures::join!(knowbe4, futures::future::join_all(scim));
+        knowbe4.map_err(|error| format!("{TENANT}: {error}"))?;
+        for (side, provisioned) in stage.scim.iter().zip(scim) {
+            provisioned.map_err(|error| format!("{}: {error}", side.tenant))?;
+        }
+        bar.finish_with_message("done");
+        Ok(())
     }
-    bar.finish_with_message("done");
-    Ok(())
+
+    async fn create_people(&self, entra: &Entra, bar: &ProgressBar) -> Result<(), String> {
+        for person in &self.people {
+            if entra.look_up(&person.user_name()).await?.is_none() {
+                entra.create(&person.as_scim()).await?;
+            }
+            bar.inc(1);
+        }
+        Ok(())
+    }
+
+    /// Empty first; then people, and groups in groups, become members by PATCH.
+    async fn create_groups(&self, entra: &Entra, bar: &ProgressBar) -> Result<(), String> {
+        for group in &self.groups {
+            let id = match entra.look_up_group(&group.name).await? {
+                Some(id) => id,
+                None => entra.create_group(&group.as_scim()).await?,
+            };
+            let mut members = Vec::new();
+            for user_name in &group.people {
+                members.push(find(entra, user_name).await?);
+            }
+            for name in &group.groups {
+                members.push(find_group(entra, name).await?);
+            }
+            entra.add_members(&id, &members).await?;
+            bar.inc(1);
+        }
+        Ok(())
+    }
+
+    async fn change_people(&self, entra: &Entra, bar: &ProgressBar) -> Result<(), String> {
+        for event in &self.events {
+            happen(entra, event).await?;
+            bar.inc(1);
+        }
+        Ok(())
+    }
+
+    async fn change_groups(&self, entra: &Entra, bar: &ProgressBar) -> Result<(), String> {
+        for event in &self.group_events {
+            happen_to_group(entra, event).await?;
+            bar.inc(1);
+        }
+        Ok(())
+    }
+
+    /// Shows what KnowBe4 holds and returns what is wrong with it.
+    async fn check_knowbe4(&self, stage: &Corridor) -> Result<Vec<String>, String> {
+        let held = held::knowbe4_accounts(&stage.vendor.url()).await?;
+        println!(
+            "\nKnowBe4 (simulated) now holds, by its own GraphQL API:\n{}",
+            held::knowbe4_table(&held)
+        );
+        let people = directory::after(self.people.clone(), &self.events);
+        let wanted: Vec<_> = people.iter().map(Person::at_knowbe4).collect();
+        Ok(at(TENANT, held::differences(&wanted, &held, "email")))
+    }
+
+    /// The same for a vendor whose API is SCIM.
+    async fn check_scim(&self, side: &ScimSide) -> Result<Vec<String>, String> {
+        let (url, token) = (side.vendor.url(), side.vendor.token());
+        let (users, groups) = held::scim_users_and_groups(&url, &token).await?;
+        println!(
+            "\nThe SCIM vendor of {} (simulated) now holds:\n{}\n{}",
+            side.tenant,
+            held::scim_users_table(&users),
+            held::scim_groups_table(&groups)
+        );
+        let people = directory::after(self.people.clone(), &self.events);
+        let people = directory::without_removed(people, &self.events);
+        let wanted: Vec<_> = people.iter().map(Person::at_scim).collect();
+        let mut wrong = held::differences(&wanted, &users, "userName");
+        let wanted = directory::groups_after(self.groups.clone(), &self.events, &self.group_events);
+        wrong.extend(held::group_differences(&wanted, &groups));
+        Ok(at(side.tenant, wrong))
+    }
+}
+
+/// Differences under the name of the tenant whose vendor has them.
+fn at(tenant: &str, differences: Vec<String>) -> Vec<String> {
+    let head = (!differences.is_empty()).then(|| format!("{tenant}:"));
+    head.into_iter().chain(differences).collect()
+}
+
+async fn find(entra: &Entra, user_name: &str) -> Result<String, String> {
+    let id = entra.look_up(user_name).await?;
+    id.ok_or_else(|| format!("{user_name} is not there any more"))
+}
+
+async fn find_group(entra: &Entra, name: &str) -> Result<String, String> {
+    let id = entra.look_up_group(name).await?;
+    id.ok_or_else(|| format!("the group {name} is not there any more"))
 }
 
 async fn happen(entra: &Entra, event: &Event) -> Result<(), String> {
-    let find = async |user_name: &str| -> Result<String, String> {
-        let id = entra.look_up(user_name).await?;
-        id.ok_or_else(|| format!("{user_name} is not there any more"))
-    };
     match event {
         Event::Promotion {
             user_name,
             title,
             department,
         } => {
-            let id = find(user_name).await?;
+            let id = find(entra, user_name).await?;
             entra.read(&id).await?;
             let path = format!("{}:department", directory::ENTERPRISE);
             let operations = json!([
@@ -176,89 +318,41 @@ async fn happen(entra: &Entra, event: &Event) -> Result<(), String> {
             entra.patch(&id, operations).await?;
         }
         Event::Leave(user_name) => {
-            entra.disable(&find(user_name).await?).await?;
+            entra.disable(&find(entra, user_name).await?).await?;
         }
         Event::Return(user_name) => {
             let operation = json!([{ "op": "Replace", "path": "active", "value": "True" }]);
-            entra.patch(&find(user_name).await?, operation).await?;
+            entra
+                .patch(&find(entra, user_name).await?, operation)
+                .await?;
         }
-        Event::Removal(user_name) => entra.delete(&find(user_name).await?).await?,
+        Event::Removal(user_name) => entra.delete(&find(entra, user_name).await?).await?,
     }
     Ok(())
 }
 
-/// Reads every account from the simulated vendor, over its own API as any other program would.
-async fn ask_vendor(url: &str) -> Result<Vec<Value>, String> {
-    let query = "query { users(per: 1000, page: 1, status: ALL) { nodes { email firstName lastName \
-                 jobTitle department employeeNumber mobilePhoneNumber managerEmail archived } } }";
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .build()
-        .map_err(|error| error.to_string())?;
-    loop {
-        let response = client
-            .post(format!("{url}/graphql"))
-            .bearer_auth(API_KEY)
-            .json(&json!({ "query": query }))
-            .send()
-            .await
-            .map_err(|error| error.to_string())?;
-        if response.status() == reqwest::StatusCode::TOO_MANY_REQUESTS {
-            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-            continue;
+async fn happen_to_group(entra: &Entra, event: &GroupEvent) -> Result<(), String> {
+    match event {
+        GroupEvent::Join { group, user_name } => {
+            let (id, member) = (
+                find_group(entra, group).await?,
+                find(entra, user_name).await?,
+            );
+            entra.read_group(&id).await?;
+            entra.add_members(&id, &[member]).await
         }
-        let mut answer: Value = response.json().await.map_err(|error| error.to_string())?;
-        return match answer["data"]["users"]["nodes"].take() {
-            Value::Array(nodes) => Ok(nodes),
-            _ => Err(format!("the vendor answers {answer}")),
-        };
-    }
-}
-
-fn differences(people: &[Person], held: &[Value]) -> Vec<String> {
-    let mut wrong = Vec::new();
-    for person in people {
-        let wanted = person.at_knowbe4();
-        let found: Vec<&Value> = held
-            .iter()
-            .filter(|it| it["email"] == wanted["email"])
-            .collect();
-        match found.as_slice() {
-            [one] if **one == wanted => {}
-            [] => wrong.push(format!("  missing    {}", wanted["email"])),
-            [one] => wrong.push(format!("  different  {one}\n  wanted     {wanted}")),
-            _ => wrong.push(format!("  {} times   {}", found.len(), wanted["email"])),
+        GroupEvent::Quit { group, user_name } => {
+            let (id, member) = (
+                find_group(entra, group).await?,
+                find(entra, user_name).await?,
+            );
+            entra.read_group(&id).await?;
+            entra.remove_members(&id, &[member]).await
         }
+        GroupEvent::Rename { group, name } => {
+            let id = find_group(entra, group).await?;
+            entra.rename_group(&id, name).await
+        }
+        GroupEvent::Dissolve(group) => entra.delete_group(&find_group(entra, group).await?).await,
     }
-    if held.len() != people.len() {
-        wrong.push(format!(
-            "  {} accounts instead of {}",
-            held.len(),
-            people.len()
-        ));
-    }
-    wrong
-}
-
-fn table(held: &[Value]) -> comfy_table::Table {
-    let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::UTF8_FULL_CONDENSED);
-    table.set_header(["email", "name", "job title", "department", "no.", "state"]);
-    let text = |it: &Value| it.as_str().unwrap_or_default().to_owned();
-    for account in held {
-        let archived = account["archived"] == Value::Bool(true);
-        table.add_row([
-            text(&account["email"]),
-            format!(
-                "{} {}",
-                text(&account["firstName"]),
-                text(&account["lastName"])
-            ),
-            text(&account["jobTitle"]),
-            text(&account["department"]),
-            text(&account["employeeNumber"]),
-            if archived { "archived" } else { "active" }.to_owned(),
-        ]);
-    }
-    table
 }

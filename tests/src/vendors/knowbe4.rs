@@ -43,7 +43,8 @@ mod roster;
 mod schema;
 mod server;
 
-pub use faults::{Fault, When};
+pub use super::trouble::When;
+pub use faults::Fault;
 pub use roster::{Role, User};
 
 use std::io;
@@ -55,7 +56,7 @@ use std::thread::JoinHandle;
 use actix_web::dev::ServerHandle;
 use tokio::sync::watch;
 
-use faults::FaultPlan;
+use super::trouble::FaultPlan;
 use roster::Roster;
 
 /// The product key that is valid unless [`Switches::api_key`] says otherwise.
@@ -265,7 +266,7 @@ impl Drop for Simulator {
 struct State {
     roster: Mutex<Roster>,
     switches: RwLock<Switches>,
-    faults: Mutex<FaultPlan>,
+    faults: Mutex<FaultPlan<Fault>>,
     log: Mutex<std::collections::VecDeque<LoggedRequest>>,
     requests_total: AtomicU64,
     logged: watch::Sender<u64>,
@@ -289,7 +290,7 @@ impl State {
         self.roster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn faults(&self) -> MutexGuard<'_, FaultPlan> {
+    fn faults(&self) -> MutexGuard<'_, FaultPlan<Fault>> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

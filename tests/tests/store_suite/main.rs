@@ -1,22 +1,29 @@
 //! What the store promises, tried on every engine.
 //!
-//! `rules` says what a commit does, `model` compares random histories with a plain model, `load` is
-//! about many writers and a failing engine, `power_cut` about what is left when the power goes,
-//! `refusals` about folders that must not be opened. Nothing here sleeps or needs the network.
+//! `rules` says what a commit does, `members` what it does to groups and `cost` what that costs,
+//! `lookups` how resources are found, `model` compares random `histories` with a plain model, `load`
+//! is about many writers and a failing engine, `power_cut` about what is left when the power goes,
+//! `refusals` about folders that must not be opened. `watched` is an engine that counts and can be
+//! stopped. Nothing here sleeps or needs the network.
 
+mod cost;
+mod histories;
 mod load;
+mod lookups;
+mod members;
 mod model;
 mod power_cut;
 mod refusals;
 mod rules;
+mod watched;
 
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 
 use gateway::store::{
-    self, CommitError, Conflict, Intent, Kind, LogEntry, Operation, Precondition, Store,
-    StoreLimits, Stored, Token, UniqueKey, Write, WriteSet,
+    self, AttributeKey, CommitError, Conflict, Intent, Kind, LogEntry, Member, MemberChange,
+    Operation, Precondition, Store, StoreLimits, Stored, Token, Write, WriteSet,
 };
 use jiff::Timestamp;
 use serde_json::json;
@@ -62,8 +69,8 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-fn user_name(value: &str) -> UniqueKey {
-    UniqueKey {
+fn user_name(value: &str) -> AttributeKey {
+    AttributeKey {
         kind: Kind::User,
         attribute: "userName".into(),
         value: value.into(),
@@ -79,9 +86,34 @@ fn user(number: u128, name: &str) -> Stored {
         modified: at(1),
         uid: None,
         unique: vec![user_name(name)],
+        indexed: Vec::new(),
         position: 0,
         document: json!({ "userName": name, "active": true }),
     }
+}
+
+/// Groups have other ids than users: an id names one resource.
+fn group(number: u128) -> Stored {
+    Stored {
+        kind: Kind::Group,
+        unique: Vec::new(),
+        document: json!({ "displayName": number.to_string() }),
+        ..user(number, "")
+    }
+}
+
+fn member(kind: Kind, number: u128) -> Member {
+    Member {
+        kind,
+        id: id(number),
+        uid: None,
+    }
+}
+
+/// Users of these numbers.
+fn users(numbers: impl IntoIterator<Item = u128>) -> Vec<Member> {
+    let numbers = numbers.into_iter();
+    numbers.map(|number| member(Kind::User, number)).collect()
 }
 
 fn intent(operation: u128, resource: u128, claims: &[&str]) -> Intent {
@@ -94,6 +126,7 @@ fn intent(operation: u128, resource: u128, claims: &[&str]) -> Intent {
         desired: Some(json!({ "userName": claims.first() })),
         uid: None,
         base_version: None,
+        members: MemberChange::default(),
         claims: claims.iter().map(|name| user_name(name)).collect(),
         attempt: 1,
         opened: at(1),
@@ -152,6 +185,24 @@ fn delete(number: u128) -> Write {
     Write::DeleteResource {
         kind: Kind::User,
         id: id(number),
+    }
+}
+
+fn put_group(number: u128) -> Write {
+    Write::PutResource(group(number))
+}
+
+fn delete_group(number: u128) -> Write {
+    Write::DeleteResource {
+        kind: Kind::Group,
+        id: id(number),
+    }
+}
+
+fn change(group: u128, add: Vec<Member>, remove: Vec<Member>) -> Write {
+    Write::ChangeMembers {
+        group: id(group),
+        change: MemberChange { add, remove },
     }
 }
 

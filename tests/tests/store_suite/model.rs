@@ -1,15 +1,16 @@
 //! Random histories, compared with a model that is too simple to be wrong: lists, and no index at
 //! all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use gateway::store::FormUse;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::*;
+use crate::histories::{FIRST_GROUP, KINDS, NAMES, TENANTS, write_set};
+use crate::watched::{Watched, open_watched, queued, until};
 
-const TENANTS: [&str; 2] = ["acme", "acme-2"];
-const NAMES: [&str; 4] = ["ann", "bob", "cid", "dee"];
+use super::*;
 
 /// A tenant's data as one would write it down on paper.
 #[derive(Clone, Default)]
@@ -19,6 +20,12 @@ struct Tenant {
     log: BTreeMap<Uuid, LogEntry>,
     tokens: BTreeMap<Uuid, Token>,
     positions: BTreeMap<Kind, u64>,
+    /// Group, kind of the member, member.
+    members: BTreeSet<(Uuid, Kind, Uuid)>,
+    forms: BTreeMap<String, FormUse>,
+    /// How often each group was deleted. Ids of groups are not given out twice, so what a history
+    /// calls group 101 is another one after that.
+    deleted: BTreeMap<Uuid, u128>,
 }
 
 impl Tenant {
@@ -28,7 +35,7 @@ impl Tenant {
             .find(|stored| stored.kind == kind && stored.id == id)
     }
 
-    fn holder(&self, key: &UniqueKey) -> Option<Uuid> {
+    fn holder(&self, key: &AttributeKey) -> Option<Uuid> {
         let held = self
             .resources
             .iter()
@@ -38,7 +45,7 @@ impl Tenant {
             .or_else(|| claimed().map(|open| open.resource))
     }
 
-    fn check_free(&self, keys: &[UniqueKey], holder: Uuid) -> Result<(), Conflict> {
+    fn check_free(&self, keys: &[AttributeKey], holder: Uuid) -> Result<(), Conflict> {
         for key in keys {
             if let Some(other) = self.holder(key).filter(|other| *other != holder) {
                 return Err(Conflict::UniqueTaken {
@@ -100,6 +107,21 @@ impl Tenant {
             Write::DeleteResource { kind, id } => {
                 self.resources
                     .retain(|stored| stored.kind != kind || stored.id != id);
+                self.members
+                    .retain(|(group, _, member)| *group != id && *member != id);
+            }
+            Write::ChangeMembers { group, change } => {
+                if self.find(Kind::Group, group).is_none() {
+                    return Ok(());
+                }
+                for member in change.remove {
+                    self.members.remove(&(group, member.kind, member.id));
+                }
+                for member in change.add {
+                    if self.find(member.kind, member.id).is_some() {
+                        self.members.insert((group, member.kind, member.id));
+                    }
+                }
             }
             Write::OpenIntent(intent) => {
                 if let Some(open) = self.intents.get(&intent.resource) {
@@ -135,6 +157,15 @@ impl Tenant {
                     token.last_used = token.last_used.max(Some(last_used));
                 }
             }
+            Write::NoteForms { forms, at } => {
+                for form in forms {
+                    let (first, last) = (at, at);
+                    let used = self.forms.entry(form.clone());
+                    let used = used.or_insert(FormUse { form, first, last });
+                    used.first = used.first.min(at);
+                    used.last = used.last.max(at);
+                }
+            }
         }
         Ok(())
     }
@@ -155,13 +186,74 @@ impl Tenant {
         *self = after;
         Ok(())
     }
+
+    /// The same for a write set of a history: also gives it back with the ids that its resources
+    /// have now.
+    fn commit_of_history(&mut self, write_set: WriteSet) -> (WriteSet, Result<(), CommitError>) {
+        let deleted = self.deleted.clone();
+        let write_set = self.with_ids_of_now(write_set);
+        let committed = self.commit(write_set.clone());
+        if committed.is_err() {
+            self.deleted = deleted;
+        }
+        (write_set, committed)
+    }
+
+    /// The id that a history's resource has now.
+    fn now(&self, id: Uuid) -> Uuid {
+        let deleted = self.deleted.get(&id).copied().unwrap_or_default();
+        Uuid::from_u128(id.as_u128() + 1000 * deleted)
+    }
+
+    fn with_ids_of_now(&mut self, mut write_set: WriteSet) -> WriteSet {
+        for precondition in &mut write_set.preconditions {
+            match precondition {
+                Precondition::Version { id, .. } | Precondition::Absent { id, .. } => {
+                    *id = self.now(*id);
+                }
+                Precondition::Intent { resource, .. } => *resource = self.now(*resource),
+            }
+        }
+        for write in &mut write_set.writes {
+            match write {
+                Write::PutResource(stored) => stored.id = self.now(stored.id),
+                Write::DeleteResource { kind, id } => {
+                    let now = self.now(*id);
+                    if *kind == Kind::Group {
+                        *self.deleted.entry(*id).or_default() += 1;
+                    }
+                    *id = now;
+                }
+                Write::OpenIntent(intent) => intent.resource = self.now(intent.resource),
+                Write::CloseIntent { resource } => *resource = self.now(*resource),
+                Write::ChangeMembers { group, change } => {
+                    *group = self.now(*group);
+                    for member in change.add.iter_mut().chain(&mut change.remove) {
+                        member.id = self.now(member.id);
+                    }
+                }
+                _ => {}
+            }
+        }
+        write_set
+    }
+
+    /// Every group that there ever was.
+    fn groups_ever(&self) -> Vec<Uuid> {
+        (FIRST_GROUP..FIRST_GROUP + 3)
+            .flat_map(|number| {
+                let deleted = self.deleted.get(&id(number)).copied().unwrap_or_default();
+                (0..=deleted).map(move |times| id(number + 1000 * times))
+            })
+            .collect()
+    }
 }
 
 /// Everything that a store answers is what the model answers.
 async fn compare(store: &dyn Store, model: &BTreeMap<&str, Tenant>) {
     let mut intents = Vec::new();
     for (name, tenant) in model {
-        for kind in [Kind::User, Kind::Group] {
+        for kind in KINDS {
             let resources: Vec<_> = tenant
                 .resources
                 .iter()
@@ -183,7 +275,7 @@ async fn compare(store: &dyn Store, model: &BTreeMap<&str, Tenant>) {
                 assert_eq!(page, resources[skip.min(resources.len())..]);
             }
             for value in NAMES {
-                let key = UniqueKey {
+                let key = AttributeKey {
                     kind,
                     ..user_name(value)
                 };
@@ -192,6 +284,11 @@ async fn compare(store: &dyn Store, model: &BTreeMap<&str, Tenant>) {
                     tenant.holder(&key),
                     "{key:?}"
                 );
+                let with_value = resources.iter().filter(|r| r.indexed.contains(&key));
+                let mut with_value: Vec<Uuid> = with_value.map(|stored| stored.id).collect();
+                with_value.sort();
+                let indexed = store.indexed(name, &key, None, 100).await.unwrap();
+                assert_eq!(indexed, with_value, "{key:?}");
             }
         }
         for (resource, open) in &tenant.intents {
@@ -200,119 +297,77 @@ async fn compare(store: &dyn Store, model: &BTreeMap<&str, Tenant>) {
                 Some(open)
             );
         }
+        compare_members(store, name, tenant).await;
         intents.extend(tenant.intents.values().cloned());
         let log: Vec<_> = tenant.log.values().rev().cloned().collect();
         assert_eq!(store.log(name, None, 100).await.unwrap(), log);
         let tokens: Vec<_> = tenant.tokens.values().cloned().collect();
         assert_eq!(store.tokens(name).await.unwrap(), tokens);
+        let forms: Vec<_> = tenant.forms.values().cloned().collect();
+        assert_eq!(store.forms(name).await.unwrap(), forms);
     }
     assert_eq!(store.intents(None, 100).await.unwrap(), intents);
 }
 
-fn small_id() -> impl Strategy<Value = Uuid> {
-    (1u128..4).prop_map(id)
-}
-
-fn kind() -> impl Strategy<Value = Kind> {
-    prop_oneof![4 => Just(Kind::User), 1 => Just(Kind::Group)]
-}
-
-fn keys(kind: Kind, names: Vec<&'static str>) -> Vec<UniqueKey> {
-    names
-        .into_iter()
-        .map(|value| UniqueKey {
-            kind,
-            ..user_name(value)
-        })
-        .collect()
-}
-
-fn names() -> impl Strategy<Value = Vec<&'static str>> {
-    vec(prop::sample::select(NAMES.to_vec()), 0..3)
-}
-
-/// Of documents in one chunk and in several.
-fn length() -> impl Strategy<Value = usize> {
-    prop_oneof![Just(0), Just(6000)]
-}
-
-fn precondition() -> impl Strategy<Value = Precondition> {
-    prop_oneof![
-        (kind(), small_id(), 1u64..3).prop_map(|(kind, id, version)| Precondition::Version {
-            kind,
-            id,
-            version
-        }),
-        (kind(), small_id()).prop_map(|(kind, id)| Precondition::Absent { kind, id }),
-        (small_id(), small_id(), 1u32..3).prop_map(|(resource, id, attempt)| {
-            Precondition::Intent {
-                resource,
-                id,
-                attempt,
+/// Every question about members, asked of every id that there ever was.
+async fn compare_members(store: &dyn Store, name: &str, tenant: &Tenant) {
+    let groups = tenant.groups_ever();
+    let ids: Vec<Uuid> = (1..4).map(id).chain(groups.iter().copied()).collect();
+    for group in &groups {
+        let all: Vec<Member> = tenant
+            .members
+            .range((*group, Kind::User, Uuid::nil())..)
+            .take_while(|(other, ..)| other == group)
+            .map(|(_, kind, id)| member(*kind, id.as_u128()))
+            .collect();
+        for kind in KINDS.map(Some).into_iter().chain([None]) {
+            let of_kind = all
+                .iter()
+                .filter(|member| kind.is_none_or(|kind| member.kind == kind));
+            let of_kind: Vec<Member> = of_kind.cloned().collect();
+            for skip in 0..of_kind.len() + 2 {
+                let page = store.members(name, *group, kind, None, skip as u64, 2);
+                let expected: Vec<Member> = of_kind.iter().skip(skip).take(2).cloned().collect();
+                assert_eq!(page.await.unwrap(), expected, "{group} {kind:?} {skip}");
             }
-        }),
-    ]
-}
-
-fn write(tenant: &'static str) -> impl Strategy<Value = Write> {
-    let put = (kind(), small_id(), 1u64..3, names(), length());
-    let open = (kind(), small_id(), small_id(), 1u32..3, names(), length());
-    prop_oneof![
-        6 => put.prop_map(|(kind, id, version, names, length)| {
-            let document = json!({ "names": names, "note": "x".repeat(length) });
-            let unique = keys(kind, names);
-            Write::PutResource(Stored { id, kind, version, unique, document, ..user(1, "") })
-        }),
-        2 => (kind(), small_id()).prop_map(|(kind, id)| Write::DeleteResource { kind, id }),
-        5 => open.prop_map(move |(kind, operation, resource, attempt, names, length)| {
-            let claims = keys(kind, names);
-            let tenant = tenant.to_owned();
-            Write::OpenIntent(Intent {
-                id: operation,
-                tenant,
-                resource,
-                kind,
-                attempt,
-                claims,
-                desired: Some(json!("x".repeat(length))),
-                ..intent(1, 1, &[])
-            })
-        }),
-        3 => small_id().prop_map(|resource| Write::CloseIntent { resource }),
-        1 => (1u128..9, 0usize..3).prop_map(move |(number, thousands)| {
-            let (detail, tenant) = ("d".repeat(4000 * thousands), tenant.to_owned());
-            Write::Log(LogEntry { detail, tenant, ..log_entry(number) })
-        }),
-        1 => (1u128..4, 0u8..3, any::<bool>()).prop_map(move |(number, hash, revoked)| {
-            // Hashes of the two tenants differ: the model keeps them apart.
-            let hash = [hash + 100 * u8::from(tenant == TENANTS[1]); 32];
-            let revoked = revoked.then(|| at(9));
-            Write::PutToken(Token { hash, tenant: tenant.to_owned(), revoked, ..token(number, 0) })
-        }),
-        1 => (1u128..4, 1i64..9)
-            .prop_map(|(number, second)| touch(number, second)),
-    ]
-}
-
-fn touch(number: u128, second: i64) -> Write {
-    Write::TouchToken {
-        id: id(number),
-        last_used: at(second),
+            for after in &all {
+                let behind = of_kind
+                    .iter()
+                    .filter(|member| (member.kind, member.id) > (after.kind, after.id));
+                let behind: Vec<Member> = behind.cloned().collect();
+                let page = store.members(name, *group, kind, Some(after), 0, 100);
+                assert_eq!(page.await.unwrap(), behind, "{group} {kind:?} {after:?}");
+            }
+            if let Some(kind) = kind {
+                let count = store.member_count(name, *group, kind).await.unwrap();
+                assert_eq!(count, of_kind.len() as u64, "{group} {kind:?}");
+            }
+        }
+        let kind_of = |id: &Uuid| all.iter().find(|member| member.id == *id).map(|m| m.kind);
+        let kinds: Vec<Option<Kind>> = ids.iter().map(kind_of).collect();
+        let found = store.which_are_members(name, *group, &ids).await.unwrap();
+        assert_eq!(found, kinds, "{group}");
     }
-}
-
-fn write_set() -> impl Strategy<Value = WriteSet> {
-    prop::sample::select(TENANTS.to_vec()).prop_flat_map(|tenant| {
-        let preconditions =
-            prop_oneof![2 => vec(precondition(), 0..1), 1 => vec(precondition(), 1..3)];
-        (preconditions, vec(write(tenant), 0..4)).prop_map(move |(preconditions, writes)| {
-            WriteSet {
-                tenant: tenant.to_owned(),
-                preconditions,
-                writes,
-            }
+    for id in &ids {
+        let theirs = tenant.members.iter().filter(|(_, _, member)| member == id);
+        let theirs: Vec<Uuid> = theirs.map(|(group, ..)| *group).collect();
+        for first in 0..theirs.len() + 1 {
+            let after = first.checked_sub(1).map(|before| theirs[before]);
+            let found = store.groups_of(name, *id, after, 100).await.unwrap();
+            assert_eq!(found, theirs[first..], "{id}");
+        }
+        let one = store.groups_of(name, *id, None, 1).await.unwrap();
+        assert_eq!(one, theirs[..theirs.len().min(1)], "{id}");
+    }
+    let known = |id: &Uuid| {
+        let stored = tenant.resources.iter().find(|stored| stored.id == *id)?;
+        Some(Member {
+            uid: stored.uid.clone(),
+            ..member(stored.kind, id.as_u128())
         })
-    })
+    };
+    let identities: Vec<Option<Member>> = ids.iter().map(known).collect();
+    assert_eq!(store.identify(name, &ids).await.unwrap(), identities);
 }
 
 fn empty_model() -> BTreeMap<&'static str, Tenant> {
@@ -323,10 +378,8 @@ fn empty_model() -> BTreeMap<&'static str, Tenant> {
 }
 
 async fn step(store: &dyn Store, model: &mut BTreeMap<&str, Tenant>, write_set: WriteSet) {
-    let expected = model
-        .get_mut(&*write_set.tenant)
-        .unwrap()
-        .commit(write_set.clone());
+    let tenant = model.get_mut(&*write_set.tenant).unwrap();
+    let (write_set, expected) = tenant.commit_of_history(write_set);
     assert_eq!(
         store.commit(write_set.clone()).await,
         expected,
@@ -352,6 +405,65 @@ proptest! {
             let mut model = empty_model();
             for write_set in history {
                 step(&*store, &mut model, write_set).await;
+                compare(&*store, &model).await;
+            }
+        });
+    }
+}
+
+/// Commits write sets in one batch: queued in this order while the commit thread waits for a sync.
+async fn step_together(
+    watched: &Watched,
+    store: &Arc<dyn Store>,
+    model: &mut BTreeMap<&str, Tenant>,
+    write_sets: Vec<WriteSet>,
+) {
+    let spawn = |write_set| {
+        let store = Arc::clone(store);
+        tokio::spawn(async move { store.commit(write_set).await })
+    };
+    let waiting = watched.waiting();
+    watched.allow(Some(0));
+    let plug = spawn(WriteSet {
+        tenant: "plug".into(),
+        ..set([put(1, "plug")])
+    });
+    until(|| watched.waiting() > waiting).await;
+    let mut commits = Vec::new();
+    for write_set in write_sets {
+        let tenant = model.get_mut(&*write_set.tenant).unwrap();
+        let (write_set, expected) = tenant.commit_of_history(write_set);
+        let before = store.health().await.queued;
+        commits.push((write_set.clone(), expected, spawn(write_set)));
+        queued(&**store, before + 1).await;
+    }
+    watched.allow(None);
+    plug.await.unwrap().unwrap();
+    for (write_set, expected, commit) in commits {
+        assert_eq!(commit.await.unwrap(), expected, "{write_set:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(64))]
+
+    #[test]
+    fn write_sets_of_one_batch_see_each_other(
+        history in vec(vec(write_set(), 1..8), 1..8),
+    ) {
+        wait(async {
+            let watched = Arc::new(Watched::default());
+            let store = open_watched(&watched);
+            let mut model = empty_model();
+            for tenant in TENANTS {
+                let users = (1..4).map(|number| put(number, &number.to_string()));
+                let groups = (FIRST_GROUP..FIRST_GROUP + 3).map(put_group);
+                let tenant = tenant.to_owned();
+                let writes: Vec<Write> = users.chain(groups).collect();
+                step(&*store, &mut model, WriteSet { tenant, ..set(writes) }).await;
+            }
+            for write_sets in history {
+                step_together(&watched, &store, &mut model, write_sets).await;
                 compare(&*store, &model).await;
             }
         });

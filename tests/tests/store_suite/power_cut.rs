@@ -102,6 +102,7 @@ fn what_was_acknowledged_before_the_cut_is_there_after_it() {
         let store = Embedded::open(Handle(Arc::clone(&lossy)), &limits()).unwrap();
         lossy.disk.lock().unwrap().syncs_left = Some(syncs);
         let store: Arc<dyn Store> = Arc::new(store);
+        let grouped = wait(store.commit(set([put_group(GROUP)]))).is_ok();
         let acknowledged = threads.block_on(async {
             let writers: Vec<_> = (1..=16u128)
                 .map(|writer| {
@@ -133,8 +134,35 @@ fn what_was_acknowledged_before_the_cut_is_there_after_it() {
                 check_user(&*after, *number).await;
             }
             check_whole(&*after, acknowledged.len()).await;
+            check_group(&*after, grouped).await;
         });
     }
+}
+
+/// The group that everybody is put into.
+const GROUP: u128 = 1;
+
+/// Whoever is there is in the group, and both sides and the counter say so.
+async fn check_group(store: &dyn Store, there: bool) {
+    let users = store.count(TENANT, Kind::User).await.unwrap();
+    let group = id(GROUP);
+    let count = store.member_count(TENANT, group, Kind::User).await;
+    assert!(there || users == 0);
+    assert_eq!(count.unwrap(), users);
+    let mut seen: Vec<Member> = Vec::new();
+    loop {
+        let page = store.members(TENANT, group, None, seen.last(), 0, 100);
+        let page = page.await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        for member in &page {
+            let groups = store.groups_of(TENANT, member.id, None, 9).await.unwrap();
+            assert_eq!(groups, [group]);
+        }
+        seen.extend(page);
+    }
+    assert_eq!(seen.len() as u64, users);
 }
 
 /// Creates as the pipeline does: an intent, then its outcome. Gives back the outcomes that were
@@ -147,6 +175,7 @@ async fn write_until_the_cut(store: &dyn Store, writer: u128) -> Vec<u128> {
         let open = set([Write::OpenIntent(intent(number, number, &[&name]))]);
         let done = [
             put(number, &name),
+            change(GROUP, users([number]), vec![]),
             close(number),
             Write::Log(log_entry(number)),
         ];

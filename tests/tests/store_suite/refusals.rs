@@ -59,8 +59,11 @@ fn overwrite(dir: &TempDir, file: &str, offset: u64, bytes: &[u8]) {
 #[test]
 fn a_store_opens_again_and_again() {
     let dir = filled();
+    let secret = open(&dir).unwrap().secret();
+    assert_ne!(secret, open_memory().secret());
     for round in 1..=3 {
         let store = open(&dir).unwrap();
+        assert_eq!(store.secret(), secret);
         wait(async {
             assert_eq!(
                 store.count(TENANT, Kind::User).await.unwrap() as u128,
@@ -258,6 +261,14 @@ fn tamper(dir: &TempDir, batch: Batch) {
     });
 }
 
+/// The same, for what is only met once the mark has been compared.
+fn tamper_and_keep_mark(dir: &TempDir, batch: Batch) {
+    let mark = dir.path().join("high-water-mark");
+    let kept = fs::read(&mark).unwrap();
+    tamper(dir, batch);
+    fs::write(&mark, kept).unwrap();
+}
+
 #[test]
 fn a_newer_format_names_the_gateway_that_wrote_it() {
     let dir = TempDir::new().unwrap();
@@ -278,6 +289,31 @@ fn a_newer_format_names_the_gateway_that_wrote_it() {
         text.contains("7.1.0") && text.contains("format 8"),
         "{text}"
     );
+}
+
+#[test]
+fn the_format_before_members_is_refused() {
+    let dir = filled();
+    let format =
+        json!({ "format_version": 1, "min_reader": 1, "created_by": "0.1.0", "store": id(1) });
+    let entry = (b"\0f".to_vec(), Some(format.to_string().into_bytes()));
+    tamper(&dir, Batch::from([entry]));
+    let text = open(&dir).err().unwrap().to_string();
+    for words in [
+        "it has format 1, of a gateway that was never released",
+        "this one reads no format before 2. Move the folder away",
+    ] {
+        assert!(text.contains(words), "{text}");
+    }
+}
+
+#[test]
+fn a_store_without_its_secret_is_refused() {
+    for secret in [None, Some(vec![7; 31])] {
+        let dir = filled();
+        tamper_and_keep_mark(&dir, Batch::from([(b"\0k".to_vec(), secret)]));
+        check_refused(&dir, &["its secret is missing or damaged"]);
+    }
 }
 
 #[test]

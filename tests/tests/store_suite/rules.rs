@@ -540,11 +540,20 @@ fn long_names_are_unique_too() {
 fn what_can_never_be_stored_is_invalid() {
     on_every_engine(|store| async move {
         let mut large = user(1, "ann");
-        large.document = json!("x".repeat(5 << 20));
+        large.document = json!("x".repeat(9 << 20));
         let mut odd = user(1, "ann");
         odd.unique[0].attribute = "user\0Name".into();
         let mut mixed = user(1, "ann");
         mixed.kind = Kind::Group;
+        let mut index = user(1, "ann");
+        index.indexed = vec![AttributeKey {
+            kind: Kind::Group,
+            ..user_name("ann")
+        }];
+        let form = Write::NoteForms {
+            forms: vec!["fine".into(), "no\0t".into()],
+            at: at(1),
+        };
         let mut foreign = log_entry(1);
         foreign.tenant = "acme-2".into();
         let nul = WriteSet {
@@ -555,7 +564,9 @@ fn what_can_never_be_stored_is_invalid() {
             Write::PutResource(large),
             Write::PutResource(odd),
             Write::PutResource(mixed),
+            Write::PutResource(index),
             Write::Log(foreign),
+            form,
         ];
         for write_set in others.map(|write| set([write])).into_iter().chain([nul]) {
             let refused = store.commit(write_set).await;

@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{ENTERPRISE, VENDOR, accept, profile};
-use crate::scim::{ResourceKind, ScimLimits, ScimType, Unique, parse_body};
+use super::{ENTERPRISE, VENDOR, accept, profile, reading};
+use crate::scim::{
+    ENTRA, Reading, Resource, ResourceKind, ScimLimits, ScimType, Unique, parse_body, patch,
+};
 
 /// What `input`, laid over a minimal user, comes to beside `schemas` and `userName`.
 #[track_caller]
@@ -159,6 +161,34 @@ fn only_one_value_is_primary() {
 }
 
 #[test]
+fn equal_values_are_one() {
+    // No pair of type and value stands twice (RFC 7643 section 2.4); letter case does not count here.
+    check(
+        json!({ "emails": [
+            { "value": "a@x", "type": "work" }, { "value": "A@x", "type": "Work", "display": "A" },
+            { "value": "a@x", "type": "home" }, { "value": "a@x" }, "a@x",
+        ] }),
+        json!({ "emails": [
+            { "value": "A@x", "type": "Work", "display": "A" },
+            { "value": "a@x", "type": "home" }, { "value": "a@x" },
+        ] }),
+    );
+    check(
+        json!({ "emails": [{ "value": "a", "primary": true }, { "value": "a", "primary": true }] }),
+        json!({ "emails": [{ "value": "a", "primary": true }] }),
+    );
+    // A photo's address is caseExact; an address has no value and is compared as a whole.
+    check(
+        json!({ "photos": ["https://x/A", "https://x/a"], "addresses": [
+            { "type": "work", "region": "R" }, { "type": "work", "region": "S" }, { "type": "work", "region": "R" },
+        ] }),
+        json!({ "photos": [{ "value": "https://x/A" }, { "value": "https://x/a" }], "addresses": [
+            { "type": "work", "region": "R" }, { "type": "work", "region": "S" },
+        ] }),
+    );
+}
+
+#[test]
 fn what_does_not_fit_is_refused() {
     let user = |extra: Value| {
         let mut body = json!({ "userName": "ann" });
@@ -203,6 +233,10 @@ fn what_does_not_fit_is_refused() {
         "list within a list",
     );
     check_refused(user(json!({ ENTERPRISE: "x" })), value, "must be an object");
+    for whole in [json!("x"), json!(5), json!([1])] {
+        let body = user(json!({ "urn:ietf:params:scim:schemas:core:2.0:User": whole }));
+        check_refused(body, value, "core:2.0:User must be an object");
+    }
     check_refused(
         user(json!({ ENTERPRISE: { "manager": [{}, {}] } })),
         value,
@@ -274,7 +308,7 @@ proptest::proptest! {
     fn no_body_panics(body in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
         let limits = ScimLimits::default();
         if let Ok(value) = parse_body(&body, &limits) {
-            let _ = profile().user().accept(value, &limits);
+            let _ = profile().user().accept(value, &reading());
         }
     }
 
@@ -287,4 +321,65 @@ proptest::proptest! {
             proptest::prop_assert_eq!(once, twice);
         }
     }
+}
+
+#[test]
+fn a_resource_has_a_largest_size() {
+    let profile = profile();
+    let user = profile.user();
+    let take = |bytes_max: usize, title: &str| {
+        let limits = ScimLimits {
+            resource_bytes_max: bytes_max,
+            ..ScimLimits::default()
+        };
+        let body = json!({ "userName": "ann", "title": title });
+        let accepted = user.accept(body, &Reading::new(&ENTRA, &limits));
+        accepted.map(|accepted| accepted.resource)
+    };
+    let change = |bytes_max: usize, before: &Resource, operation: Value| {
+        let limits = ScimLimits {
+            resource_bytes_max: bytes_max,
+            ..ScimLimits::default()
+        };
+        let body = json!({ "Operations": [operation] });
+        let reading = Reading::new(&ENTRA, &limits);
+        patch::apply(user, before, body, "1", &reading).map(|patched| patched.resource)
+    };
+    // Escapes count as they are written.
+    let title = "\"".repeat(20);
+    let resource = take(usize::MAX, &title).expect("no limit");
+    let bytes = resource.clone().into_document().to_string().len();
+    assert_eq!(take(bytes, &title), Ok(resource.clone()));
+    let larger = json!({ "op": "replace", "path": "userName", "value": "anna" });
+    assert!(change(bytes + 1, &resource, larger.clone()).is_ok());
+    for error in [
+        take(bytes - 1, &title).expect_err("too large"),
+        change(bytes, &resource, larger.clone()).expect_err("too large"),
+        // A limit that came later: what is there may not grow.
+        change(bytes / 2, &resource, larger).expect_err("too large"),
+    ] {
+        assert_eq!(error.status, 413);
+        assert!(error.detail.contains("resource_bytes_max"), "{error}");
+    }
+    for operation in [
+        json!({ "op": "replace", "path": "userName", "value": "bob" }),
+        json!({ "op": "remove", "path": "title" }),
+    ] {
+        assert!(change(bytes / 2, &resource, operation).is_ok());
+    }
+    // Many small requests come to the same end as a large one.
+    let limits = ScimLimits::default();
+    let mut grown = resource;
+    let end = (0..100).find_map(|n| {
+        let value = json!("x".repeat(10_000));
+        let operation = json!({ "op": "add", "path": format!("unknown{n}"), "value": value });
+        match change(limits.resource_bytes_max, &grown, operation) {
+            Ok(more) => {
+                grown = more;
+                None
+            }
+            Err(error) => Some((n, error.status)),
+        }
+    });
+    assert_eq!(end, Some((26, 413)));
 }

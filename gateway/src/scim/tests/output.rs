@@ -2,12 +2,16 @@
 
 use serde_json::{Value, json};
 
-use super::{ENTERPRISE, VENDOR, accept, meta, profile};
+use super::{ENTERPRISE, VENDOR, accept, meta, profile, reading};
 use crate::scim::{
-    Profile, ProfileSpec, Projection, ResourceKind, ScimError, ScimLimits, ScimType, etag,
-    if_match_holds, if_none_match_holds, list_response, render, resource_type, resource_types,
-    schema, schemas, service_provider_config,
+    Page, Profile, ProfileSpec, Projection, ResourceKind, ScimError, ScimLimits, ScimType, etag,
+    if_match_holds, if_none_match_holds, render, resource_type, resource_types, schema, schemas,
+    service_provider_config,
 };
+
+fn projection(attributes: Option<&str>, excluded: Option<&str>) -> Result<Projection, ScimError> {
+    Projection::parse(attributes, excluded, &reading())
+}
 
 fn rendered(attributes: Option<&str>, excluded: Option<&str>) -> Value {
     let profile = profile();
@@ -18,9 +22,8 @@ fn rendered(attributes: Option<&str>, excluded: Option<&str>) -> Value {
         ENTERPRISE: { "department": "IT", "manager": "271" },
     });
     let resource = accept(&profile, body).expect("accepted");
-    let projection =
-        Projection::parse(attributes, excluded, &ScimLimits::default()).expect("well-formed");
-    render(profile.user(), &resource, &meta(), &projection)
+    let projection = projection(attributes, excluded).expect("well-formed");
+    render(profile.user(), resource, &meta(), None, &projection)
 }
 
 #[test]
@@ -123,19 +126,32 @@ fn clients_choose_attributes() {
     assert_eq!(all, rendered(None, None));
     assert_eq!(rendered(Some(""), None), all);
     let many = "a,".repeat(257);
-    let error = Projection::parse(Some(&many), None, &ScimLimits::default()).expect_err("too many");
+    let error = projection(Some(&many), None).expect_err("too many");
     assert!(error.detail.contains("filter_terms_max"), "{error}");
-    let error = Projection::parse(Some("a b"), None, &ScimLimits::default()).expect_err("refused");
+    let error = projection(Some("a b"), None).expect_err("refused");
     assert_eq!(error.scim_type, Some(ScimType::InvalidPath));
 }
 
 #[test]
 fn lists_count_their_resources() {
     assert_eq!(
-        list_response(0, 1, Vec::new()),
+        Page::whole(Vec::new()).body(),
         json!({
             "schemas": ["urn:ietf:params:scim:api:messages:2.0:ListResponse"],
             "totalResults": 0, "startIndex": 1, "itemsPerPage": 0, "Resources": [],
+        })
+    );
+    let page = Page {
+        total: None,
+        start_index: None,
+        next_cursor: Some("abc".to_owned()),
+        resources: vec![json!({ "id": "1" })],
+    };
+    assert_eq!(
+        page.body(),
+        json!({
+            "schemas": ["urn:ietf:params:scim:api:messages:2.0:ListResponse"],
+            "itemsPerPage": 1, "nextCursor": "abc", "Resources": [{ "id": "1" }],
         })
     );
 }
@@ -154,6 +170,16 @@ fn errors_follow_one_table() {
     assert_eq!(ScimError::status(404).body()["status"], json!("404"));
     assert!(ScimError::status(404).body().get("scimType").is_none());
     assert_eq!(ScimError::of(ScimType::TooMany).status, 400);
+    for (keyword, word) in [
+        (ScimType::InvalidCursor, "invalidCursor"),
+        (ScimType::ExpiredCursor, "expiredCursor"),
+        (ScimType::InvalidCount, "invalidCount"),
+    ] {
+        assert_eq!(
+            (ScimError::of(keyword).status, keyword.as_str()),
+            (400, word)
+        );
+    }
 }
 
 #[test]
@@ -273,7 +299,22 @@ fn discovery_describes_the_service() {
         Some(&list["Resources"][0])
     );
     assert!(resource_type(&profile, "https://x", "Group").is_none());
-    let config = service_provider_config(&ScimLimits::default(), "https://x");
+    let config = service_provider_config(&ScimLimits::default(), 4_194_304, "https://x");
+    assert_eq!(
+        config["bulk"],
+        json!({ "supported": true, "maxOperations": 1000, "maxPayloadSize": 4_194_304 })
+    );
+    assert_eq!(
+        config["pagination"],
+        json!({
+            "cursor": true, "index": true, "defaultPaginationMethod": "index",
+            "defaultPageSize": 100, "maxPageSize": 200, "cursorTimeout": 3600,
+        })
+    );
+    for feature in ["patch", "sort", "etag"] {
+        assert_eq!(config[feature], json!({ "supported": true }));
+    }
+    assert_eq!(config["changePassword"], json!({ "supported": false }));
     assert_eq!(
         config["filter"],
         json!({ "supported": true, "maxResults": 200 })
@@ -282,6 +323,70 @@ fn discovery_describes_the_service() {
         config["authenticationSchemes"][0]["type"],
         "oauthbearertoken"
     );
+}
+
+#[test]
+fn apps_with_groups_publish_them() {
+    let spec = json!({
+        "matching": "userName",
+        "user": [
+            { "path": "userName" },
+            { "path": format!("{ENTERPRISE}:department") },
+        ],
+        "group": [{ "path": "displayName" }, { "path": "members" }],
+    });
+    let spec: ProfileSpec = serde_json::from_value(spec).expect("well-formed");
+    let profile = Profile::build(&spec).expect("valid");
+    let base = "https://x";
+    let list = schemas(&profile, base);
+    let of = |list: &Value, pointer: &str| -> Vec<String> {
+        let all = list["Resources"].as_array().expect("a list").iter();
+        all.map(|one| one.pointer(pointer).expect("there").to_string())
+            .collect()
+    };
+    let urns = of(&list, "/id");
+    assert_eq!(urns.len(), 3, "{urns:?}");
+    let types = resource_types(&profile, base);
+    assert_eq!(of(&types, "/endpoint"), ["\"/Users\"", "\"/Groups\""]);
+    // The one's extensions are not the other's, and neither's core schema extends the other.
+    assert_eq!(
+        types["Resources"][0]["schemaExtensions"],
+        json!([{ "schema": ENTERPRISE, "required": false }])
+    );
+    assert_eq!(types["Resources"][1]["schemaExtensions"], json!([]));
+    for known in types["Resources"].as_array().expect("a list") {
+        let urn = known["schema"].as_str().expect("a URN");
+        assert!(schema(&profile, base, urn).is_some());
+        let name = known["name"].as_str().expect("a name");
+        assert_eq!(resource_type(&profile, base, name).as_ref(), Some(known));
+    }
+    let attribute = |urn: &str, name: &str| {
+        let schema = schema(&profile, base, urn).expect("published");
+        let attributes = schema["attributes"].as_array().expect("a list").clone();
+        let found = attributes
+            .into_iter()
+            .find(|attribute| attribute["name"] == name);
+        found.unwrap_or_else(|| panic!("{urn} has no {name}"))
+    };
+    for (urn, name, subs) in [
+        (
+            "urn:ietf:params:scim:schemas:core:2.0:User",
+            "groups",
+            vec!["value", "$ref", "display", "type"],
+        ),
+        (
+            "urn:ietf:params:scim:schemas:core:2.0:Group",
+            "members",
+            vec!["value", "$ref", "type", "display"],
+        ),
+    ] {
+        let attribute = attribute(urn, name);
+        let own = attribute["subAttributes"].as_array().expect("a list");
+        for sub in &subs {
+            assert!(own.iter().any(|one| one["name"] == *sub), "{name}.{sub}");
+        }
+        assert_eq!(own.len(), subs.len());
+    }
 }
 
 #[test]
@@ -336,7 +441,10 @@ fn profiles_are_checked_as_a_whole() {
         json!([{ "path": "userName" }, { "path": "emails[type eq \"work\"].value", "required": true }]),
     )
     .expect("valid");
-    assert_eq!(profile.matching().text, "userName");
+    assert_eq!(
+        profile.matching(ResourceKind::User).expect("one").text,
+        "userName"
+    );
     assert_eq!(profile.paths(ResourceKind::User).len(), 2);
     let error = accept(
         &profile,

@@ -1,11 +1,12 @@
 //! PATCH bodies: what Entra, its validator, Okta and the RFC send.
 
 mod refused;
+mod urns;
 
 use serde_json::{Value, json};
 
-use super::{ENTERPRISE, VENDOR, accept, profile};
-use crate::scim::{Resource, ScimError, ScimLimits, ScimType, patch};
+use super::{ENTERPRISE, VENDOR, accept, profile, reading};
+use crate::scim::{Resource, ScimError, ScimType, patch};
 
 const ID: &str = "2819c223-7f76-453a-919d-413861904646";
 
@@ -20,13 +21,9 @@ fn run(before: Value, operations: Value) -> Result<Resource, ScimError> {
         "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
         "Operations": operations,
     });
-    patch::apply(
-        profile.user(),
-        &resource,
-        request,
-        ID,
-        &ScimLimits::default(),
-    )
+    let patched = patch::apply(profile.user(), &resource, request, ID, &reading())?;
+    assert!(patched.members.is_empty(), "a user has none");
+    Ok(patched.resource)
 }
 
 /// What the user comes to beside `schemas` and an unchanged `userName`.
@@ -100,9 +97,8 @@ fn simple_attributes() {
     let profile = profile();
     let resource = accept(&profile, json!({ "userName": "a" })).expect("accepted");
     let body = json!({ "operations": [{ "OP": "add", "Path": "title", "Value": "x" }] });
-    let patched =
-        patch::apply(profile.user(), &resource, body, ID, &ScimLimits::default()).expect("patched");
-    assert_eq!(patched.get("title"), Some(&json!("x")));
+    let patched = patch::apply(profile.user(), &resource, body, ID, &reading()).expect("patched");
+    assert_eq!(patched.resource.get("title"), Some(&json!("x")));
 }
 
 #[test]
@@ -400,6 +396,21 @@ fn lists() {
             json!([{ "type": "WORK" }, { "value": "b@x", "type": "work" }])
         )]),
         json!({ "emails": [{ "type": "home", "value": "b@x" }] }),
+    );
+    // Values that an operation makes equal are one, with all that either said.
+    check(
+        json!({ "emails": [{ "type": "work", "value": "a", "display": "A" }, { "type": "work", "value": "b" }] }),
+        json!([op("replace", "emails[type eq \"work\"].value", json!("c"))]),
+        json!({ "emails": [{ "type": "work", "value": "c", "display": "A" }] }),
+    );
+    check(
+        json!({}),
+        json!([op(
+            "replace",
+            "emails",
+            json!([{ "value": "a", "type": "work" }, { "value": "a", "type": "work" }])
+        )]),
+        json!({ "emails": [{ "value": "a", "type": "work" }] }),
     );
     // Roles of one type stay apart, and keep the JSON that Entra packs into a string.
     check(

@@ -1,4 +1,5 @@
-//! The rules of a commit: preconditions, uniqueness, one open intent per resource, counters.
+//! The rules of a commit: preconditions, uniqueness, indexes, one open intent per resource. Those
+//! about creation order are in `order.rs`, those about members in `edges.rs`.
 //!
 //! Runs on the commit thread only, one write set after the other, each against a [`View`] of what
 //! the engine holds and what those before it in the batch have done. That makes commits
@@ -8,16 +9,16 @@
 //! Absent: encoding and checks of the write set itself, which `prepare.rs` has done before.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::keys::{self, Tenant};
 use super::prepare::{POSITION_BYTES, Prepared, Step};
 use super::{Batch, Engine, EngineError, chunks};
-use crate::store::{Conflict, Kind, Precondition, Token, UniqueKey};
+use crate::store::{AttributeKey, Conflict, FormUse, Kind, Precondition, Token};
 
 /// Why a write set was not applied to a batch.
 pub(super) enum Stop {
@@ -39,18 +40,29 @@ impl From<EngineError> for Stop {
     }
 }
 
-/// Applies one write set to the batch, or leaves the batch as it is. Says whether it changed
+/// What a batch, or one write set, has come to so far.
+#[derive(Default)]
+pub(super) struct Draft {
+    pub(super) writes: Batch,
+    /// The keys of memberships by member among these writes, in order: who goes must find those
+    /// that are not in the engine yet, and a hash map cannot be asked for a range.
+    pub(super) memberships: BTreeSet<Vec<u8>>,
+    /// Whether a group went that had members.
+    pub(super) sweeps: bool,
+}
+
+/// Applies one write set to the draft, or leaves the draft as it is. Says whether it changed
 /// anything.
 pub(super) fn apply<E: Engine>(
     engine: &E,
-    batch: &mut Batch,
+    draft: &mut Draft,
     prepared: &Prepared,
 ) -> Result<bool, Stop> {
     let tenant = Tenant::new(&prepared.tenant).map_err(EngineError::Damaged)?;
     let mut view = View {
         engine,
-        batch,
-        own: HashMap::new(),
+        draft,
+        own: Draft::default(),
         seen: RefCell::new(HashMap::new()),
         tenant,
     };
@@ -60,28 +72,32 @@ pub(super) fn apply<E: Engine>(
     for step in &prepared.steps {
         view.take(step, &prepared.preconditions)?;
     }
-    let own = view.own;
-    let changed = !own.is_empty();
-    batch.extend(own);
+    let mut own = view.own;
+    let changed = !own.writes.is_empty();
+    draft.writes.extend(own.writes);
+    draft.memberships.append(&mut own.memberships);
+    draft.sweeps |= own.sweeps;
     Ok(changed)
 }
 
 /// What one write set sees: its own writes, over the batch's, over the engine's.
-struct View<'a, E> {
-    engine: &'a E,
-    batch: &'a Batch,
-    own: Batch,
+pub(super) struct View<'a, E> {
+    pub(super) engine: &'a E,
+    pub(super) draft: &'a Draft,
+    pub(super) own: Draft,
     /// What the engine has answered: the rules ask for the same few records again and again, and
     /// the commit thread's time is what bounds the throughput of the whole gateway.
     seen: RefCell<HashMap<Vec<u8>, Option<Vec<u8>>>>,
-    tenant: Tenant<'a>,
+    pub(super) tenant: Tenant<'a>,
 }
 
 /// The part of a resource's record that the rules need. Skips the document without building it.
 #[derive(Deserialize)]
 struct ResourceHead {
     version: u64,
-    unique: Vec<UniqueKey>,
+    unique: Vec<AttributeKey>,
+    #[serde(default)]
+    indexed: Vec<AttributeKey>,
 }
 
 /// The part of an intent's record that the rules need.
@@ -90,7 +106,7 @@ struct IntentHead {
     id: Uuid,
     kind: Kind,
     attempt: u32,
-    claims: Vec<UniqueKey>,
+    claims: Vec<AttributeKey>,
 }
 
 struct FoundResource {
@@ -131,8 +147,9 @@ impl<E: Engine> View<'_, E> {
                 kind,
                 id,
                 unique,
+                indexed,
                 body,
-            } => self.put_resource(*kind, *id, unique, body),
+            } => self.put_resource(*kind, *id, unique, indexed, body),
             Step::DeleteResource { kind, id } => self.delete_resource(*kind, *id),
             Step::OpenIntent {
                 resource,
@@ -140,9 +157,13 @@ impl<E: Engine> View<'_, E> {
                 body,
             } => self.open_intent(*resource, claims, body, preconditions),
             Step::CloseIntent { resource } => self.close_intent(*resource),
+            Step::ChangeMembers { group, add, remove } => {
+                Ok(self.change_members(*group, add, remove)?)
+            }
             Step::Log { id, body } => Ok(self.put_record(&self.tenant.log_entry(*id), body)?),
             Step::PutToken(token) => self.put_token(token),
             Step::TouchToken { id, last_used } => self.touch_token(*id, *last_used),
+            Step::NoteForms { forms, at } => Ok(self.note_forms(forms, *at)?),
         }
     }
 
@@ -150,7 +171,8 @@ impl<E: Engine> View<'_, E> {
         &mut self,
         kind: Kind,
         id: Uuid,
-        unique: &[UniqueKey],
+        unique: &[AttributeKey],
+        indexed: &[AttributeKey],
         body: &[u8],
     ) -> Result<(), Stop> {
         let found = self.resource(kind, id)?;
@@ -160,9 +182,16 @@ impl<E: Engine> View<'_, E> {
         let position = match &found {
             Some(found) => {
                 self.release(before, id, &[unique, &claims])?;
+                self.index(id, &found.head.indexed, indexed);
                 found.position
             }
-            None => self.enter(kind, id)?,
+            None => {
+                if kind == Kind::Group {
+                    self.check_swept(id)?;
+                }
+                self.index(id, &[], indexed);
+                self.enter(kind, id)?
+            }
         };
         let mut body = body.to_vec();
         body[..POSITION_BYTES].copy_from_slice(&position.to_be_bytes());
@@ -176,6 +205,11 @@ impl<E: Engine> View<'_, E> {
         };
         let claims = self.claims(id)?;
         self.release(&found.head.unique, id, &[&claims])?;
+        self.index(id, &found.head.indexed, &[]);
+        self.leave_groups(kind, id)?;
+        if kind == Kind::Group {
+            self.disband(id)?;
+        }
         self.leave(kind, found.position)?;
         self.delete_record(&self.tenant.resource(kind, id))?;
         Ok(())
@@ -184,7 +218,7 @@ impl<E: Engine> View<'_, E> {
     fn open_intent(
         &mut self,
         resource: Uuid,
-        claims: &[UniqueKey],
+        claims: &[AttributeKey],
         body: &[u8],
         preconditions: &[Precondition],
     ) -> Result<(), Stop> {
@@ -227,8 +261,7 @@ impl<E: Engine> View<'_, E> {
                 self.delete_record(&keys::token(&before.hash))?;
             }
         }
-        self.own
-            .insert(self.tenant.token(token.id), Some(token.hash.to_vec()));
+        self.put(self.tenant.token(token.id), token.hash.to_vec());
         Ok(self.write_token(&token)?)
     }
 
@@ -242,6 +275,26 @@ impl<E: Engine> View<'_, E> {
         }
     }
 
+    /// Times may come in any order: two requests that met a form commit in either.
+    fn note_forms(&mut self, forms: &[String], at: Timestamp) -> Result<(), EngineError> {
+        for form in forms {
+            let place = self.tenant.form(form);
+            let before = match self.get(&place)? {
+                Some(body) => Some(decode::<FormUse>(&body)?),
+                None => None,
+            };
+            let after = FormUse {
+                form: form.clone(),
+                first: before.as_ref().map_or(at, |before| before.first.min(at)),
+                last: before.as_ref().map_or(at, |before| before.last.max(at)),
+            };
+            if before.as_ref() != Some(&after) {
+                self.put(place, encode(&after)?);
+            }
+        }
+        Ok(())
+    }
+
     // Unique values. A key says who holds it; whether by a stored resource or by an open intent's
     // claim follows from those two records, so there is nothing that could disagree with them.
 
@@ -249,9 +302,9 @@ impl<E: Engine> View<'_, E> {
     /// What it is known to hold `already` is not looked up.
     fn hold(
         &mut self,
-        unique: &[UniqueKey],
+        unique: &[AttributeKey],
         holder: Uuid,
-        already: &[&[UniqueKey]],
+        already: &[&[AttributeKey]],
     ) -> Result<(), Stop> {
         for key in unique.iter().filter(|key| !contain(already, key)) {
             let place = self.tenant.unique(key);
@@ -266,7 +319,7 @@ impl<E: Engine> View<'_, E> {
                 }
                 Some(_) => {}
                 None => {
-                    self.own.insert(place, Some(holder.as_bytes().to_vec()));
+                    self.put(place, holder.as_bytes().to_vec());
                 }
             }
         }
@@ -276,9 +329,9 @@ impl<E: Engine> View<'_, E> {
     /// Gives up those of these values that are in none of the lists to keep.
     fn release(
         &mut self,
-        unique: &[UniqueKey],
+        unique: &[AttributeKey],
         holder: Uuid,
-        keep: &[&[UniqueKey]],
+        keep: &[&[AttributeKey]],
     ) -> Result<(), EngineError> {
         for key in unique.iter().filter(|key| !contain(keep, key)) {
             let place = self.tenant.unique(key);
@@ -286,73 +339,40 @@ impl<E: Engine> View<'_, E> {
                 .get(&place)?
                 .is_some_and(|other| other == holder.as_bytes())
             {
-                self.own.insert(place, None);
+                self.remove(place);
             }
         }
         Ok(())
     }
 
     /// What the open intent of a resource claims.
-    fn claims(&self, resource: Uuid) -> Result<Vec<UniqueKey>, EngineError> {
+    fn claims(&self, resource: Uuid) -> Result<Vec<AttributeKey>, EngineError> {
         Ok(self
             .intent(resource)?
             .map_or_else(Vec::new, |open| open.claims))
     }
 
     /// What the stored resource itself holds.
-    fn held(&self, kind: Kind, id: Uuid) -> Result<Vec<UniqueKey>, EngineError> {
+    fn held(&self, kind: Kind, id: Uuid) -> Result<Vec<AttributeKey>, EngineError> {
         let found = self.resource(kind, id)?;
         Ok(found.map_or_else(Vec::new, |found| found.head.unique))
     }
 
-    // Creation order and counters.
+    // Plain indexes. The record says which entries a resource has, so that none needs to be read.
 
-    /// Gives a new resource its position.
-    fn enter(&mut self, kind: Kind, id: Uuid) -> Result<u64, EngineError> {
-        let place = self.tenant.tally(kind);
-        let tally = Tally::decode(self.get(&place)?)?;
-        let position = tally.position + 1;
-        let tally = Tally {
-            count: tally.count + 1,
-            position,
-        };
-        self.own.insert(place, Some(tally.encode()));
-        self.own.insert(
-            self.tenant.order(kind, position),
-            Some(id.as_bytes().to_vec()),
-        );
-        self.count_in_block(kind, position, |live| live.saturating_add(1))?;
-        Ok(position)
-    }
-
-    /// Takes a resource out of the order.
-    fn leave(&mut self, kind: Kind, position: u64) -> Result<(), EngineError> {
-        let place = self.tenant.tally(kind);
-        let tally = Tally::decode(self.get(&place)?)?;
-        let tally = Tally {
-            count: tally.count.saturating_sub(1),
-            ..tally
-        };
-        self.own.insert(place, Some(tally.encode()));
-        self.own.insert(self.tenant.order(kind, position), None);
-        self.count_in_block(kind, position, |live| live.saturating_sub(1))
-    }
-
-    fn count_in_block(
-        &mut self,
-        kind: Kind,
-        position: u64,
-        change: impl FnOnce(u16) -> u16,
-    ) -> Result<(), EngineError> {
-        let place = self.tenant.block(kind, position);
-        let live = match self.get(&place)? {
-            Some(value) => decode_live(&value)?,
-            None => 0,
-        };
-        let live = change(live);
-        self.own
-            .insert(place, (live > 0).then(|| live.to_be_bytes().to_vec()));
-        Ok(())
+    /// Makes the index entries of a resource these instead of those before.
+    fn index(&mut self, id: Uuid, before: &[AttributeKey], after: &[AttributeKey]) {
+        if before == after {
+            return;
+        }
+        let old: HashSet<&AttributeKey> = before.iter().collect();
+        let new: HashSet<&AttributeKey> = after.iter().collect();
+        for key in old.difference(&new) {
+            self.remove(self.tenant.index(key, id));
+        }
+        for key in new.difference(&old) {
+            self.put(self.tenant.index(key, id), Vec::new());
+        }
     }
 
     // Records.
@@ -388,8 +408,7 @@ impl<E: Engine> View<'_, E> {
     }
 
     fn write_token(&mut self, token: &Token) -> Result<(), EngineError> {
-        let body = serde_json::to_vec(token).map_err(|e| EngineError::Damaged(e.to_string()))?;
-        self.put_record(&keys::token(&token.hash), &body)
+        self.put_record(&keys::token(&token.hash), &encode(token)?)
     }
 
     fn record(&self, record: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
@@ -399,17 +418,17 @@ impl<E: Engine> View<'_, E> {
     fn put_record(&mut self, record: &[u8], body: &[u8]) -> Result<(), EngineError> {
         let before = self.chunk_count(record)?;
         for (number, chunk) in (0..).zip(chunks::split(body)) {
-            self.own.insert(chunks::key(record, number), Some(chunk));
+            self.put(chunks::key(record, number), chunk);
         }
         for number in chunks::count(body.len())..before {
-            self.own.insert(chunks::key(record, number), None);
+            self.remove(chunks::key(record, number));
         }
         Ok(())
     }
 
     fn delete_record(&mut self, record: &[u8]) -> Result<(), EngineError> {
         for number in 0..self.chunk_count(record)? {
-            self.own.insert(chunks::key(record, number), None);
+            self.remove(chunks::key(record, number));
         }
         Ok(())
     }
@@ -422,8 +441,30 @@ impl<E: Engine> View<'_, E> {
             .map_or(0, chunks::count))
     }
 
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
-        if let Some(value) = self.own.get(key).or_else(|| self.batch.get(key)) {
+    pub(super) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.own.writes.insert(key, Some(value));
+    }
+
+    pub(super) fn remove(&mut self, key: Vec<u8>) {
+        self.own.writes.insert(key, None);
+    }
+
+    fn written(&self, key: &[u8]) -> Option<&Option<Vec<u8>>> {
+        let own = self.own.writes.get(key);
+        own.or_else(|| self.draft.writes.get(key))
+    }
+
+    /// Whether a key is there. For those that are asked for once, and may be many: the answer is
+    /// not kept.
+    pub(super) fn has(&self, key: &[u8]) -> Result<bool, EngineError> {
+        match self.written(key) {
+            Some(value) => Ok(value.is_some()),
+            None => Ok(self.engine.get(key)?.is_some()),
+        }
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        if let Some(value) = self.written(key) {
             return Ok(value.clone());
         }
         if let Some(value) = self.seen.borrow().get(key) {
@@ -435,39 +476,18 @@ impl<E: Engine> View<'_, E> {
     }
 }
 
-/// How many resources of a kind a tenant has, and the last position that was given to one.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Tally {
-    pub(super) count: u64,
-    pub(super) position: u64,
-}
-
-impl Tally {
-    pub(super) fn decode(value: Option<Vec<u8>>) -> Result<Tally, EngineError> {
-        let Some(value) = value else {
-            return Ok(Tally::default());
-        };
-        match (value.len(), value.first_chunk(), value.last_chunk()) {
-            (16, Some(count), Some(position)) => Ok(Tally {
-                count: u64::from_be_bytes(*count),
-                position: u64::from_be_bytes(*position),
-            }),
-            _ => Err(EngineError::Damaged("a counter of resources".to_owned())),
-        }
-    }
-
-    fn encode(self) -> Vec<u8> {
-        [self.count.to_be_bytes(), self.position.to_be_bytes()].concat()
-    }
-}
-
-fn contain(lists: &[&[UniqueKey]], key: &UniqueKey) -> bool {
+fn contain(lists: &[&[AttributeKey]], key: &AttributeKey) -> bool {
     lists.iter().any(|list| list.contains(key))
 }
 
 /// A record's JSON as a value.
 pub(super) fn decode<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<T, EngineError> {
     serde_json::from_slice(json).map_err(|e| EngineError::Damaged(e.to_string()))
+}
+
+/// A value as a record's JSON.
+fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, EngineError> {
+    serde_json::to_vec(value).map_err(|e| EngineError::Damaged(e.to_string()))
 }
 
 /// A resource's record as position and JSON.
@@ -490,12 +510,4 @@ pub(super) fn decode_hash(value: &[u8]) -> Result<[u8; 32], EngineError> {
     value
         .try_into()
         .map_err(|_| EngineError::Damaged("a token's entry".to_owned()))
-}
-
-/// How many resources of a block are live.
-pub(super) fn decode_live(value: &[u8]) -> Result<u16, EngineError> {
-    let bytes = value
-        .try_into()
-        .map_err(|_| EngineError::Damaged("a block's counter".to_owned()))?;
-    Ok(u16::from_be_bytes(bytes))
 }

@@ -5,6 +5,9 @@
 //! and after a failed write or flush none is sent ever again. The kernel drops dirty pages whose
 //! write-back failed and reports the error once: a second flush would "succeed" without them. So
 //! the store is poisoned, the process ends, and the restart reads what is really on disk.
+//!
+//! Memberships of groups that are gone are swept away here too: a bounded number with each batch,
+//! or by themselves while nobody has anything to write.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,7 +19,8 @@ use parking_lot::RwLock;
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
-use super::apply::{Stop, apply};
+use super::apply::{Draft, Stop, apply};
+use super::edges;
 use super::prepare::Prepared;
 use super::queue::{Popped, Queue};
 use super::{Batch, Engine, EngineError, Progress, keys};
@@ -59,10 +63,12 @@ pub(super) fn run<E: Engine>(shared: &Arc<Shared<E>>) {
     let mut thread = CommitThread {
         shared,
         rested: true,
+        sweeping: false,
         disk: None,
     };
+    thread.look_for_sweeps();
     loop {
-        let patience = (!thread.rested).then_some(REST);
+        let patience = thread.patience();
         let limits = &shared.limits;
         match shared
             .queue
@@ -77,6 +83,7 @@ pub(super) fn run<E: Engine>(shared: &Arc<Shared<E>>) {
                     std::thread::sleep(Duration::from_micros(limits.gather_us));
                 }
             }
+            Popped::Idle if thread.sweeping => thread.commit(Vec::new()),
             Popped::Idle => thread.rest(false),
             Popped::Closed if shared.failed.borrow().is_some() => return,
             Popped::Closed => return thread.rest(true),
@@ -106,17 +113,28 @@ struct CommitThread<'a, E> {
     shared: &'a Arc<Shared<E>>,
     /// Nothing was committed since the engine's last rest.
     rested: bool,
+    /// There may be memberships of groups that are gone.
+    sweeping: bool,
     /// When the disk was last looked at, and what is wrong with it.
     disk: Option<(Instant, Result<(), String>)>,
 }
 
 impl<E: Engine> CommitThread<'_, E> {
+    /// How long to wait for write sets before doing what nobody waits for.
+    fn patience(&mut self) -> Option<Duration> {
+        if self.sweeping && self.check_disk().is_ok() {
+            return Some(Duration::ZERO);
+        }
+        (self.sweeping || !self.rested).then_some(REST)
+    }
+
+    /// Makes one durable batch of these write sets and of what is to be swept.
     fn commit(&mut self, jobs: Vec<Job>) {
         if let Err(reason) = self.check_disk() {
             for job in jobs {
                 let _ = job.answer.send(Err(unavailable(&reason, DISK_RETRY_MS)));
             }
-            return;
+            return self.rest(false);
         }
         let reached_disk = Cell::new(false);
         // sled panics where others return errors. The panic must not take the answers with it.
@@ -130,7 +148,7 @@ impl<E: Engine> CommitThread<'_, E> {
                 return self.rest(false);
             }
             Ok(Err(error)) => error.to_string(),
-            Err(panic) => format!("the engine panicked: {}", panic_text(panic.as_ref())),
+            Err(panic) => panicked(panic.as_ref()),
         };
         // First nobody reads or writes here any more, then the callers hear of it.
         poison(self.shared, failure.clone());
@@ -151,10 +169,10 @@ impl<E: Engine> CommitThread<'_, E> {
     ) -> Result<Vec<Result<(), CommitError>>, EngineError> {
         let shared = self.shared;
         let mut seq = shared.seq.load(Ordering::Acquire);
-        let mut batch = Batch::new();
+        let mut draft = Draft::default();
         let mut outcomes = Vec::with_capacity(jobs.len());
         for job in jobs {
-            outcomes.push(match apply(&shared.engine, &mut batch, &job.prepared) {
+            outcomes.push(match apply(&shared.engine, &mut draft, &job.prepared) {
                 Ok(changed) => {
                     seq += u64::from(changed);
                     Ok(())
@@ -167,6 +185,8 @@ impl<E: Engine> CommitThread<'_, E> {
                 }
             });
         }
+        let mut batch = draft.writes;
+        self.sweep(&mut batch);
         if batch.is_empty() {
             return Ok(outcomes);
         }
@@ -181,8 +201,31 @@ impl<E: Engine> CommitThread<'_, E> {
             seq,
         })?;
         shared.seq.store(seq, Ordering::Release);
+        self.sweeping |= draft.sweeps;
         self.rested = false;
         Ok(outcomes)
+    }
+
+    /// Lets a batch take the next memberships away that are to be swept.
+    fn sweep(&mut self, batch: &mut Batch) {
+        if !self.sweeping {
+            return;
+        }
+        self.sweeping = edges::sweep(&self.shared.engine, batch).unwrap_or_else(|error| {
+            // What is left is never shown, only kept: until the next group goes, or the restart.
+            tracing::error!(store.failure = %error, "memberships cannot be swept away");
+            false
+        });
+    }
+
+    /// Finds out whether an earlier process has left something to sweep.
+    fn look_for_sweeps(&mut self) {
+        let shared = self.shared;
+        match catch_unwind(AssertUnwindSafe(|| edges::sweeps(&shared.engine, 1))) {
+            // An error comes again, and is handled, when the sweep begins.
+            Ok(found) => self.sweeping = found.map_or(true, |sweeps| !sweeps.is_empty()),
+            Err(panic) => poison(shared, panicked(panic.as_ref())),
+        }
     }
 
     /// Lets the engine do what no acknowledgement waits for.
@@ -194,10 +237,7 @@ impl<E: Engine> CommitThread<'_, E> {
         match result {
             Ok(Ok(done)) => self.rested = done,
             Ok(Err(error)) => poison(self.shared, error.to_string()),
-            Err(panic) => {
-                let panic = panic_text(panic.as_ref());
-                poison(self.shared, format!("the engine panicked: {panic}"));
-            }
+            Err(panic) => poison(self.shared, panicked(panic.as_ref())),
         }
     }
 
@@ -225,6 +265,10 @@ pub(super) fn judge_disk<E: Engine>(engine: &E, limits: &StoreLimits) -> Result<
         )),
         _ => Ok(()),
     }
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> String {
+    format!("the engine panicked: {}", panic_text(panic))
 }
 
 /// What a panic said.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::chunks;
 use super::keys::{self, Tenant};
-use crate::store::{Kind, Precondition, Token, UniqueKey, Write, WriteSet};
+use crate::store::{AttributeKey, Kind, Member, Precondition, Token, Write, WriteSet};
 
 /// A write set, checked and encoded.
 pub(super) struct Prepared {
@@ -25,7 +25,8 @@ pub(super) enum Step {
     PutResource {
         kind: Kind,
         id: Uuid,
-        unique: Vec<UniqueKey>,
+        unique: Vec<AttributeKey>,
+        indexed: Vec<AttributeKey>,
         body: Vec<u8>,
     },
     DeleteResource {
@@ -34,11 +35,16 @@ pub(super) enum Step {
     },
     OpenIntent {
         resource: Uuid,
-        claims: Vec<UniqueKey>,
+        claims: Vec<AttributeKey>,
         body: Vec<u8>,
     },
     CloseIntent {
         resource: Uuid,
+    },
+    ChangeMembers {
+        group: Uuid,
+        add: Vec<(Kind, Uuid)>,
+        remove: Vec<(Kind, Uuid)>,
     },
     Log {
         id: Uuid,
@@ -48,6 +54,10 @@ pub(super) enum Step {
     TouchToken {
         id: Uuid,
         last_used: Timestamp,
+    },
+    NoteForms {
+        forms: Vec<String>,
+        at: Timestamp,
     },
 }
 
@@ -96,26 +106,25 @@ fn prepare_write(tenant: &str, write: Write) -> Result<(Step, usize), String> {
     Ok(match write {
         Write::PutResource(stored) => {
             check_keys(&stored.unique, stored.kind)?;
+            check_keys(&stored.indexed, stored.kind)?;
             let mut body = vec![0; POSITION_BYTES];
             serde_json::to_writer(&mut body, &stored).map_err(|e| e.to_string())?;
-            let bytes = body.len() + unique_bytes(&stored.unique);
-            let (kind, id, unique) = (stored.kind, stored.id, stored.unique);
-            (
-                Step::PutResource {
-                    kind,
-                    id,
-                    unique,
-                    body,
-                },
-                bytes,
-            )
+            let bytes = body.len() + key_bytes(&stored.unique) + key_bytes(&stored.indexed);
+            let step = Step::PutResource {
+                kind: stored.kind,
+                id: stored.id,
+                unique: stored.unique,
+                indexed: stored.indexed,
+                body,
+            };
+            (step, bytes)
         }
         Write::DeleteResource { kind, id } => (Step::DeleteResource { kind, id }, 0),
         Write::OpenIntent(intent) => {
             same_tenant(&intent.tenant)?;
             check_keys(&intent.claims, intent.kind)?;
             let body = json(serde_json::to_vec(&intent))?;
-            let bytes = body.len() + unique_bytes(&intent.claims);
+            let bytes = body.len() + key_bytes(&intent.claims);
             let (resource, claims) = (intent.resource, intent.claims);
             (
                 Step::OpenIntent {
@@ -127,6 +136,12 @@ fn prepare_write(tenant: &str, write: Write) -> Result<(Step, usize), String> {
             )
         }
         Write::CloseIntent { resource } => (Step::CloseIntent { resource }, 0),
+        Write::ChangeMembers { group, change } => {
+            let add = members(change.add);
+            let remove = members(change.remove);
+            let bytes = (add.len() + remove.len()) * Tenant::new(tenant)?.membership_bytes();
+            (Step::ChangeMembers { group, add, remove }, bytes)
+        }
         Write::Log(entry) => {
             same_tenant(&entry.tenant)?;
             let body = json(serde_json::to_vec(&entry))?;
@@ -139,13 +154,24 @@ fn prepare_write(tenant: &str, write: Write) -> Result<(Step, usize), String> {
             (Step::PutToken(Box::new(token)), bytes)
         }
         Write::TouchToken { id, last_used } => (Step::TouchToken { id, last_used }, 0),
+        Write::NoteForms { forms, at } => {
+            forms.iter().try_for_each(|form| keys::check_form(form))?;
+            let bytes = forms.iter().map(|form| WRITE_BYTES + 2 * form.len()).sum();
+            (Step::NoteForms { forms, at }, bytes)
+        }
     })
 }
 
+/// Memberships do not hold the vendor's keys: what waits in the queue need not either.
+fn members(members: Vec<Member>) -> Vec<(Kind, Uuid)> {
+    let members = members.into_iter();
+    members.map(|member| (member.kind, member.id)).collect()
+}
+
 /// A resource holds values of its own kind only: who releases them looks at that kind alone.
-fn check_keys(unique: &[UniqueKey], kind: Kind) -> Result<(), String> {
-    for key in unique {
-        keys::check_unique(key)?;
+fn check_keys(held: &[AttributeKey], kind: Kind) -> Result<(), String> {
+    for key in held {
+        keys::check_attribute(key)?;
         if key.kind != kind {
             let attribute = &key.attribute;
             return Err(format!(
@@ -157,9 +183,8 @@ fn check_keys(unique: &[UniqueKey], kind: Kind) -> Result<(), String> {
     Ok(())
 }
 
-fn unique_bytes(unique: &[UniqueKey]) -> usize {
-    unique
-        .iter()
+fn key_bytes(held: &[AttributeKey]) -> usize {
+    held.iter()
         .map(|key| WRITE_BYTES + key.attribute.len() + key.value.len())
         .sum()
 }

@@ -4,23 +4,24 @@
 //! answered, so who reads the log never waits for an answer.
 //! Absent: GraphQL rules (the schema has them) and account rules (the roster has them).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::io;
 use std::net::TcpListener;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::ServerHandle;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{AUTHORIZATION, ContentType, RETRY_AFTER};
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use async_graphql::parser::parse_query;
 use async_graphql::parser::types::{ExecutableDocument, OperationType, Selection};
 use serde_json::{Value, json};
 
-use super::faults::{Fault, When};
+use super::super::listener::{self, Broken, Window};
+use super::super::trouble::When;
+use super::faults::Fault;
 use super::roster::INFERRED_ATTRIBUTES;
 use super::schema::{self, ProductApi};
 use super::{State, Switches};
@@ -35,7 +36,7 @@ struct Served {
     state: Arc<State>,
     api: ProductApi,
     documents: Mutex<HashMap<String, Arc<Document>>>,
-    recent: Mutex<VecDeque<Instant>>,
+    recent: Window,
 }
 
 struct Document {
@@ -44,49 +45,23 @@ struct Document {
     mutates: bool,
 }
 
-/// Serves `listener` on a thread of its own until the handle stops it.
+/// Serves `socket` on a thread of its own until the handle stops it.
 pub(super) fn spawn(
-    listener: TcpListener,
+    socket: TcpListener,
     state: Arc<State>,
 ) -> io::Result<(ServerHandle, JoinHandle<()>)> {
     let served = web::Data::new(Served {
         api: schema::build(Arc::clone(&state)),
         state,
         documents: Mutex::default(),
-        recent: Mutex::default(),
+        recent: Window::default(),
     });
-    let (started, starting) = mpsc::sync_channel(1);
-    let thread = std::thread::Builder::new()
-        .name("knowbe4".to_owned())
-        .spawn(move || {
-            actix_web::rt::System::new().block_on(async move {
-                let app = move || {
-                    App::new()
-                        .app_data(web::Data::clone(&served))
-                        .app_data(web::PayloadConfig::new(BODY_BYTES_MAX))
-                        .route("/graphql", web::post().to(answer))
-                        .default_service(web::to(wrong_path))
-                };
-                let listening = HttpServer::new(app)
-                    .workers(1)
-                    .disable_signals()
-                    .listen(listener);
-                match listening {
-                    Ok(server) => {
-                        let server = server.run();
-                        // The receiver waits below; if it is gone, there is nobody to serve.
-                        if started.send(Ok(server.handle())).is_ok() {
-                            let _ = server.await;
-                        }
-                    }
-                    Err(error) => drop(started.send(Err(error))),
-                }
-            });
-        })?;
-    let server = starting
-        .recv()
-        .map_err(|_| io::Error::other("the simulator's thread ended before it served"))??;
-    Ok((server, thread))
+    listener::spawn("knowbe4", socket, move |app| {
+        app.app_data(web::Data::clone(&served))
+            .app_data(web::PayloadConfig::new(BODY_BYTES_MAX))
+            .route("/graphql", web::post().to(answer))
+            .default_service(web::to(wrong_path));
+    })
 }
 
 async fn wrong_path() -> HttpResponse {
@@ -203,23 +178,6 @@ impl Served {
         documents.insert(query, Arc::clone(&document));
         Ok(document)
     }
-
-    /// Counts the request against the second that ends now; false if there is no room.
-    fn has_room(&self, requests_per_second_max: u32) -> bool {
-        let now = Instant::now();
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        while recent
-            .front()
-            .is_some_and(|at| now.duration_since(*at) >= Duration::from_secs(1))
-        {
-            recent.pop_front();
-        }
-        if recent.len() >= requests_per_second_max as usize {
-            return false;
-        }
-        recent.push_back(now);
-        true
-    }
 }
 
 /// What the vendor does when nothing is wrong with it: limit, credential, scope, then GraphQL.
@@ -239,7 +197,7 @@ fn refuse(
     served: &Served,
 ) -> Option<HttpResponse> {
     let switches = served.state.switches();
-    if !switches.instant && !served.has_room(switches.requests_per_second_max) {
+    if !switches.instant && !served.recent.has_room(switches.requests_per_second_max) {
         return Some(too_many(&switches));
     }
     let credential = request
@@ -319,22 +277,4 @@ fn top_level_error(message: &str) -> HttpResponse {
 
 fn status_with_error(status: StatusCode, message: &str) -> HttpResponse {
     HttpResponse::build(status).json(json!({ "errors": [{ "message": message }] }))
-}
-
-/// A body that promises bytes and then breaks: the server can only close the connection.
-struct Broken;
-
-impl MessageBody for Broken {
-    type Error = io::Error;
-
-    fn size(&self) -> BodySize {
-        BodySize::Sized(1024)
-    }
-
-    fn poll_next(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<web::Bytes, io::Error>>> {
-        std::task::Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())))
-    }
 }

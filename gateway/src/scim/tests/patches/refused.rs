@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::super::{accept, profile};
+use super::super::{accept, profile, reading};
 use super::{ID, check, check_refused, op, run};
-use crate::scim::{ScimLimits, ScimType, patch};
+use crate::scim::{ScimType, patch};
 
 #[test]
 fn what_is_wrong_is_refused() {
@@ -43,7 +43,7 @@ fn what_is_wrong_is_refused() {
     );
     refused(
         json!({ "op": "remove", "path": "userName" }),
-        ScimType::InvalidValue,
+        ScimType::Mutability,
         "userName is required",
     );
     refused(
@@ -152,8 +152,8 @@ fn all_or_nothing_in_order() {
     let profile = profile();
     let resource = accept(&profile, json!({ "userName": "a" })).expect("accepted");
     for body in [json!([]), json!({}), json!({ "Operations": {} })] {
-        let error = patch::apply(profile.user(), &resource, body, ID, &ScimLimits::default())
-            .expect_err("refused");
+        let error =
+            patch::apply(profile.user(), &resource, body, ID, &reading()).expect_err("refused");
         assert_eq!(error.scim_type, Some(ScimType::InvalidSyntax));
     }
 }
