@@ -172,7 +172,7 @@ async fn every_bomb_is_a_cheap_error() {
     };
     let crowded = side.entra.create(&crowded("crowded", 60)).await;
     let crowded = crowded.expect("a user with many values");
-    let heavy = side.entra.create(&self::crowded("heavy", 1900)).await;
+    let heavy = side.entra.create(&self::crowded("heavy", 450)).await;
     let heavy = heavy.expect("a user with many large values");
 
     let bombs = [
@@ -481,7 +481,7 @@ fn patches(target: &Target, crowded: &str, heavy: &str) -> Vec<Bomb> {
             target.operations(crowded, &set("emails[value pr].x#", 1900, 490)),
         ),
         bomb(
-            "60 KB copied to 500 values of 2 KB",
+            "60 KB copied to 500 values of 450 bytes",
             too_much,
             target.operations(heavy, &set("emails[value pr].display", 60_000, 15)),
         ),

@@ -1,13 +1,15 @@
 //! Groups and their members.
 //!
-//! A group's members are never read, except where the service has no PATCH or says that someone who
-//! shall leave is not in: a group may have more members than one answer can carry.
+//! A group's members are never read, except where the service has no PATCH or says that one of several
+//! who shall leave is not in; and a group that is too large to be read does without. Invariant: that a
+//! group is gone is only said of a group that is: some services answer 404 for a member that they do
+//! not know.
 
 use serde_json::{Map, Value};
 
 use super::operations::{Change, operation};
 use super::{Client, Kind, MEMBERS_PER_REQUEST_MAX, Made, Shown, Update, account, answer, body};
-use crate::{Account, Deltas, Error, Group, Member, MemberChange, MemberKind, path};
+use crate::{Account, Deltas, Error, ErrorKind, Group, Member, MemberChange, MemberKind, path};
 
 impl Client {
     /// Creates the group with its members, or adopts the one that has its name. Looked up first:
@@ -25,7 +27,16 @@ impl Client {
                 if !first.is_empty() {
                     body.insert("members".to_owned(), values(first).into());
                 }
-                self.post(Kind::Group, body, name)?
+                self.post(Kind::Group, body, name)
+                    .map_err(|error| match error.kind {
+                        // The lookup has just shown that there is a service.
+                        ErrorKind::Forbidden
+                            if error.vendor_status == Some(404) && !first.is_empty() =>
+                        {
+                            unknown_member()
+                        }
+                        _ => error,
+                    })?
             }
         };
         match made {
@@ -104,7 +115,11 @@ impl Client {
         if self.options.update == Update::Put {
             let mut whole = self.must_read(Kind::Group, uid)?;
             change_within(&mut whole, leave, join);
-            return self.put(Kind::Group, uid, whole).map(drop);
+            return match self.put(Kind::Group, uid, whole) {
+                // It has just been read.
+                Err(error) if error.kind == ErrorKind::NotFound => Err(unknown_member()),
+                outcome => outcome.map(drop),
+            };
         }
         let leaving = leave.chunks(MEMBERS_PER_REQUEST_MAX);
         let joining = join.chunks(MEMBERS_PER_REQUEST_MAX);
@@ -117,20 +132,50 @@ impl Client {
     }
 
     fn change_batch(&self, uid: &str, batch: Batch<'_>) -> Result<(), Error> {
-        let outcome = self.patch(Kind::Group, uid, batch.operations());
-        match (outcome, batch) {
-            // Someone who shall leave is not in, and the service does not say who.
-            (Err(error), Batch::Leave(members)) if answer::is_no_target(&error) => {
-                let whole = self.must_read(Kind::Group, uid)?;
+        let Err(error) = self.patch(Kind::Group, uid, batch.operations()) else {
+            return Ok(());
+        };
+        let unknown = error.kind == ErrorKind::NotFound;
+        if unknown && self.get_group(uid)?.is_none() {
+            return Err(error);
+        }
+        match batch {
+            Batch::Leave(members) if unknown || answer::is_no_target(&error) => {
+                self.leave_if_in(uid, members)
+            }
+            Batch::Join(_) if unknown => Err(unknown_member()),
+            _ => Err(error),
+        }
+    }
+
+    /// Someone who shall leave is not in, and the service does not say who.
+    fn leave_if_in(&self, uid: &str, members: &[Member]) -> Result<(), Error> {
+        let (first, second) = members.split_at(members.len() / 2);
+        if first.is_empty() {
+            return Ok(());
+        }
+        match self.must_read(Kind::Group, uid) {
+            Ok(whole) => {
                 let within = set(members_of(&whole).iter().map(uid_of));
                 let mut present = members.to_vec();
                 present.retain(|member| within.contains_key(&member.uid));
                 let operations = Batch::Leave(&present).operations();
                 self.patch(Kind::Group, uid, operations).map(drop)
             }
-            (outcome, _) => outcome.map(drop),
+            // More members than one answer can carry: halves, down to those who are not in.
+            Err(error) if error.kind == ErrorKind::Internal => {
+                self.change_batch(uid, Batch::Leave(first))?;
+                self.change_batch(uid, Batch::Leave(second))
+            }
+            Err(error) => Err(error),
         }
     }
+}
+
+fn unknown_member() -> Error {
+    Error::invalid("the service does not know one of the members")
+        .path("members")
+        .vendor_status(404)
 }
 
 /// Members of one request.

@@ -473,6 +473,57 @@ fn members_leave_and_join_in_batches() {
     assert_eq!(vendor.lines()[1], "GET /Groups/7");
     let remaining = json!([{"op": "remove", "path": r#"members[value eq "b"]"#}]);
     assert_eq!(vendor.body(2), remaining);
+    // One alone needs no look, and a group that is too large to be read is not.
+    let no_target = || refusal(400, "noTarget", "no such member");
+    let alone = MemberChange {
+        remove: vec![Member::user("a")],
+        ..MemberChange::default()
+    };
+    let vendor = service(vec![no_target()]);
+    vendor.host.update_group("7", SALES, "[]", &alone).unwrap();
+    let too_large = Err(HttpError::TooLarge(1));
+    let vendor = service(vec![no_target(), too_large, no_target(), done()]);
+    vendor.host.update_group("7", SALES, "[]", &leave).unwrap();
+    assert_eq!(
+        vendor.lines(),
+        [PATCH_GROUP, "GET /Groups/7", PATCH_GROUP, PATCH_GROUP]
+    );
+    assert_eq!(vendor.body(3), remaining);
+}
+
+#[test]
+fn an_unknown_member_does_not_make_the_group_unknown() {
+    let change = |add: &[&str], remove: &[&str]| MemberChange {
+        add: add.iter().map(Member::user).collect(),
+        remove: remove.iter().map(Member::user).collect(),
+    };
+    let unknown = || refusal(404, "", "not found");
+    let here = || ok(200, json!({"id": "7", "displayName": "Sales"}));
+    let told = |answers: Vec<Answer>, change: &MemberChange| {
+        let vendor = service(answers);
+        let told = vendor.host.update_group("7", SALES, "[]", change);
+        told.map(drop).map_err(|error| error.kind)
+    };
+    let (join, leave) = (change(&["a"], &[]), change(&[], &["a"]));
+    assert_eq!(
+        told(vec![unknown(), here()], &join),
+        Err(ErrorKind::Invalid)
+    );
+    assert_eq!(told(vec![unknown(), here()], &leave), Ok(()));
+    for change in [&join, &leave] {
+        let gone = told(vec![unknown(), unknown()], change);
+        assert_eq!(gone, Err(ErrorKind::NotFound));
+    }
+    // The same where the group is sent whole, and where it is made.
+    let vendor = service_with(json!({"update": "put"}), vec![here(), unknown()]);
+    let error = vendor.host.update_group("7", SALES, "[]", &join);
+    assert_eq!(error.unwrap_err().kind, ErrorKind::Invalid);
+    let vendor = service(vec![list(json!([])), unknown()]);
+    let error = vendor.host.create_group(SALES, &join.add);
+    assert_eq!(error.unwrap_err().kind, ErrorKind::Invalid);
+    let vendor = service(vec![list(json!([])), unknown()]);
+    let error = vendor.host.create_group(SALES, &[]);
+    assert_eq!(error.unwrap_err().kind, ErrorKind::Forbidden);
 }
 
 #[test]

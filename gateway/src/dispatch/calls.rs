@@ -10,12 +10,9 @@ use crate::auth::Admission;
 use crate::connector::{Account, Call, CallError, GroupMember, Reply};
 use crate::plan::Delta;
 use crate::scim::Resource;
-use crate::store::{Kind, Member, PAGE_MAX};
+use crate::store::Kind;
 
 use super::{Change, resource_kind, resource_of};
-
-/// How many members one call of the connector is told of.
-const MEMBERS_PER_CALL: usize = 500;
 
 /// What an account or a group shall become.
 pub(super) struct Target<'a> {
@@ -26,37 +23,77 @@ pub(super) struct Target<'a> {
     pub(super) remove: Vec<GroupMember>,
 }
 
+impl<'a> Target<'a> {
+    /// As it is already.
+    pub(super) fn nothing(uid: &str, desired: &'a Resource) -> Self {
+        Self {
+            uid: uid.to_owned(),
+            desired,
+            deltas: &[],
+            add: Vec::new(),
+            remove: Vec::new(),
+        }
+    }
+
+    /// Whether nothing would change.
+    pub(super) fn is_empty(&self) -> bool {
+        self.deltas.is_empty() && self.add.is_empty() && self.remove.is_empty()
+    }
+}
+
 impl Change {
     fn kind(&self) -> Kind {
         self.intent.kind
     }
 
     /// One call of the connector on behalf of this change.
-    pub(super) async fn ask(&self, admission: &Admission, call: Call) -> Result<Reply, CallError> {
+    async fn ask(&self, admission: &Admission, call: Call) -> Result<Reply, CallError> {
         let intent = &self.intent;
         admission.call(intent.id, intent.attempt, call).await
     }
 
     /// Has the account or group made. The uid that the vendor gave it.
     pub(super) async fn create(&self, admission: &Admission) -> Result<String, CallError> {
-        let desired = self.told_json(admission, self.desired.as_ref());
+        match &self.desired {
+            Some(desired) => self.create_as(admission, desired, self.add()).await,
+            None => Err(CallError::absent("there is nothing to make".to_owned())),
+        }
+    }
+
+    /// Has the account or group made in a state of its own.
+    pub(super) async fn create_as(
+        &self,
+        admission: &Admission,
+        desired: &Resource,
+        members: Vec<GroupMember>,
+    ) -> Result<String, CallError> {
+        let desired = self.told_json(admission, desired);
         let call = match self.kind() {
             Kind::User => Call::Create { desired },
-            Kind::Group => Call::CreateGroup {
-                desired,
-                members: self.add(),
-            },
+            Kind::Group => Call::CreateGroup { desired, members },
         };
         uid_of(self.ask(admission, call).await?)
     }
 
-    /// Has the account or group brought to a state.
-    pub(super) async fn update(
+    /// Has the account or group brought to a state, in a step that is not the change itself. It has a
+    /// name of its own: a vendor that takes the operation's name for an idempotency key would answer
+    /// with what became of the change.
+    pub(super) async fn step(
         &self,
         admission: &Admission,
         target: Target<'_>,
     ) -> Result<String, CallError> {
-        let desired = self.told_json(admission, Some(target.desired));
+        self.update(admission, Uuid::now_v7(), target).await
+    }
+
+    /// Has the account or group brought to a state, under this name of the operation.
+    pub(super) async fn update(
+        &self,
+        admission: &Admission,
+        operation: Uuid,
+        target: Target<'_>,
+    ) -> Result<String, CallError> {
+        let desired = self.told_json(admission, target.desired);
         let deltas = json(&target.deltas);
         let uid = target.uid;
         let call = match self.kind() {
@@ -73,7 +110,8 @@ impl Change {
                 remove: target.remove,
             },
         };
-        uid_of(self.ask(admission, call).await?)
+        let attempt = self.intent.attempt;
+        uid_of(admission.call(operation, attempt, call).await?)
     }
 
     /// Has the account or group taken away.
@@ -92,37 +130,55 @@ impl Change {
         }
     }
 
-    /// What the vendor holds of it now: by its uid, or else by the profile's matching attribute.
+    /// What the vendor holds of it now: by its uid, where one is known, or else by the profile's
+    /// matching attribute.
     pub(super) async fn look_up(
         &self,
         admission: &Admission,
+        uid: Option<&String>,
     ) -> Result<Option<Account>, CallError> {
-        let call = match (self.intent.uid.clone(), &self.desired, self.kind()) {
-            (Some(uid), _, Kind::User) => Call::Get { uid },
-            (Some(uid), _, Kind::Group) => Call::GetGroup { uid },
-            (None, Some(desired), kind) => match self.find(admission, desired) {
-                Some((attribute, value)) => match kind {
-                    Kind::User => Call::Find { attribute, value },
-                    Kind::Group => Call::FindGroup { attribute, value },
-                },
-                None => return Ok(None),
-            },
-            (None, None, _) => return Ok(None),
+        let Some(uid) = uid.cloned() else {
+            return match &self.desired {
+                Some(desired) => self.find(admission, desired).await,
+                None => Ok(None),
+            };
+        };
+        let call = match self.kind() {
+            Kind::User => Call::Get { uid },
+            Kind::Group => Call::GetGroup { uid },
         };
         match self.ask(admission, call).await? {
             Reply::Found(account) => Ok(account),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// What the vendor holds under the name of this state.
+    pub(super) async fn find(
+        &self,
+        admission: &Admission,
+        state: &Resource,
+    ) -> Result<Option<Account>, CallError> {
+        let Some((attribute, value)) = self.name_of(admission, state) else {
+            return Ok(None);
+        };
+        let call = match self.kind() {
+            Kind::User => Call::Find { attribute, value },
+            Kind::Group => Call::FindGroup { attribute, value },
+        };
+        match self.ask(admission, call).await? {
             Reply::Accounts(accounts) => Ok(accounts.into_iter().next()),
             other => Err(unexpected(&other)),
         }
     }
 
     /// The attribute and the value by which the vendor finds it.
-    fn find(&self, admission: &Admission, desired: &Resource) -> Option<(String, String)> {
+    fn name_of(&self, admission: &Admission, state: &Resource) -> Option<(String, String)> {
         let kind = resource_kind(self.kind());
         let profile = admission.profile();
         let matching = profile.matching(kind)?;
         let resource_type = profile.resource_type(kind)?;
-        let value = matching.path.value_in(resource_type, desired.as_map())?;
+        let value = matching.path.value_in(resource_type, state.as_map())?;
         let value = match value.as_str() {
             Some(text) => text.to_owned(),
             None => value.to_string(),
@@ -130,57 +186,10 @@ impl Change {
         Some((matching.text.clone(), value))
     }
 
-    /// Makes a group anew that somebody has removed at the vendor, with all the members that it has
-    /// here, and then does what the change asks for.
-    pub(super) async fn make_group_anew(&self, admission: &Admission) -> Result<String, CallError> {
-        let Some(desired) = &self.desired else {
-            return Err(CallError::absent("the group is gone".to_owned()));
-        };
-        let uid = self.create(admission).await?;
-        let mut after: Option<Member> = None;
-        loop {
-            let store = admission.store();
-            let page = store
-                .members(self.intent.resource, None, after.as_ref(), 0, PAGE_MAX)
-                .await
-                .map_err(|error| CallError::Contract(error.to_string()))?;
-            let Some(last) = page.last() else { break };
-            after = Some(last.clone());
-            let ids: Vec<Uuid> = page.into_iter().map(|member| member.id).collect();
-            let members = store.identify(&ids).await;
-            let members = members.map_err(|error| CallError::Contract(error.to_string()))?;
-            let members: Vec<Member> = members.into_iter().flatten().collect();
-            for members in members.chunks(MEMBERS_PER_CALL) {
-                let target = Target {
-                    uid: uid.clone(),
-                    desired,
-                    deltas: &[],
-                    add: self.told(members),
-                    remove: Vec::new(),
-                };
-                self.update(admission, target).await?;
-            }
-        }
-        let remove = self.remove();
-        if !remove.is_empty() {
-            let target = Target {
-                uid: uid.clone(),
-                desired,
-                deltas: &[],
-                add: Vec::new(),
-                remove,
-            };
-            self.update(admission, target).await?;
-        }
-        Ok(uid)
-    }
-
     /// The resource as the app hears of it.
-    fn told_json(&self, admission: &Admission, resource: Option<&Resource>) -> String {
+    fn told_json(&self, admission: &Admission, resource: &Resource) -> String {
         let kind = resource_kind(self.kind());
-        resource
-            .map(|resource| json(admission.profile().restrict(kind, resource).as_map()))
-            .unwrap_or_default()
+        json(admission.profile().restrict(kind, resource).as_map())
     }
 
     /// The resource before the change.

@@ -8,8 +8,7 @@ use serde_json::Value;
 
 use crate::auth::Admission;
 use crate::connector::{CallError, ConnectorError, ErrorKind};
-use crate::dispatch::resource_kind;
-use crate::scim::{Resource, ScimError};
+use crate::scim::ScimError;
 use crate::store::{AttributeKey, CommitError, Conflict, Kind, StoreError};
 
 use super::Request;
@@ -84,24 +83,26 @@ impl From<ScimError> for Response {
 }
 
 impl Failure {
+    /// Sending the request again, or sending parts of it alone, can make a difference: neither the
+    /// vendor nor the store is what stands in the way.
+    pub(super) fn is_about_the_change(&self) -> bool {
+        !matches!(self.error.status, 429 | 503)
+    }
+
+    /// The same failure of a group's change of which earlier portions are done.
+    pub(super) fn after_a_part(mut self, group: uuid::Uuid) -> Self {
+        self.error.detail = format!(
+            "a part of the members is done, the rest is not; go on with PATCH on Groups/{group}: {}",
+            self.error.detail
+        );
+        self
+    }
+
     /// The request itself is at fault: sending it again will not help.
     pub(super) fn is_refusal(&self) -> bool {
         (400..500).contains(&self.error.status) && self.error.status != 429
             || self.error.status == 501
     }
-}
-
-/// The values of a resource that no other resource of the tenant may have.
-pub(super) fn unique_keys(kind: Kind, resource: &Resource) -> Vec<AttributeKey> {
-    let values = resource.unique_values(resource_kind(kind));
-    values
-        .into_iter()
-        .map(|(unique, value)| AttributeKey {
-            kind,
-            attribute: unique.as_str().to_owned(),
-            value,
-        })
-        .collect()
 }
 
 /// 404 for a resource that does not exist.
@@ -208,6 +209,20 @@ pub(super) fn vendor_failure(admission: &Admission, error: &CallError) -> Failur
             format!(
                 "the connector for {app} failed; the gateway's operator finds the reason in its log"
             ),
+        )
+        .into(),
+    }
+}
+
+/// An earlier change of the same resource is still open, and the vendor did not let it be settled. That
+/// is no fault of this request: whatever the reason, it is told to come again.
+pub(super) fn leftover_failure(admission: &Admission, error: &CallError) -> Failure {
+    let failure = vendor_failure(admission, error);
+    match failure.error.status {
+        429 | 503 => failure,
+        _ => ScimError::status_with(
+            503,
+            "an earlier change of this resource is not settled at the vendor yet; try again",
         )
         .into(),
     }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::scim::{self, BulkAnswer, BulkCall, BulkMethod, Projection, ScimError};
 
 use super::answer::Failure;
-use super::{Admitted, Method, Pipeline, Request, Response, Task};
+use super::{Admitted, Method, Pipeline, Request, Response, Task, Verb};
 
 impl Pipeline {
     /// Runs the operations and reports on each, in the order in which the client listed them.
@@ -45,7 +45,11 @@ impl Pipeline {
     ) -> Result<Response, Failure> {
         match self.route(admitted)? {
             Task::Write(aim, _) => {
-                let shown = Projection::default();
+                // Of what is made or replaced, the answer needs the id and the version alone.
+                let shown = match aim.verb {
+                    Verb::Create | Verb::Replace(_) => Projection::Only(Vec::new()),
+                    Verb::Patch(_) | Verb::Delete(_) => Projection::default(),
+                };
                 Box::pin(self.write(admitted, aim, document, &shown)).await
             }
             _ => Err(ScimError::invalid_syntax(

@@ -7,25 +7,34 @@
 //! group as the single ones would have, in the order of their arrival.
 //!
 //! Invariant: a request is answered with success only if its own part is durable. If the vendor refuses
-//! a merged change, each request is carried out by itself, so that nobody fails for another's sake.
+//! a merged change, it is taken apart, so that nobody fails for another's sake.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::auth::Admission;
+use crate::dispatch::MEMBERS_PER_CALL;
 use crate::store::{Kind, Member, MemberChange, Stored};
 
 use super::Pipeline;
 use super::answer::{Failure, too_busy};
-use super::write::{MEMBERS_PER_CHANGE, members_only};
+use super::write::members_only;
 
 /// Who waits to change a group's members, by tenant and group.
 #[derive(Default)]
 pub(super) struct Convoys(Mutex<HashMap<Place, Vec<Traveller>>>);
+
+/// How many requests may wait for one group. An identity provider keeps a handful under way.
+const WAITING_MAX: usize = 1000;
+
+/// How long a refused convoy is taken apart to find the request that the vendor refuses. Who is left
+/// then is told to come again.
+const TAKING_APART: Duration = Duration::from_secs(20);
 
 /// A tenant's group.
 type Place = (Arc<str>, Uuid);
@@ -44,8 +53,15 @@ impl Traveller {
 }
 
 impl Convoys {
-    fn join(&self, place: Place, traveller: Traveller) {
-        self.0.lock().entry(place).or_default().push(traveller);
+    /// False if as many wait as may: then the request has to come again.
+    fn join(&self, place: Place, traveller: Traveller) -> bool {
+        let mut waiting = self.0.lock();
+        let here = waiting.entry(place).or_default();
+        let has_room = here.len() < WAITING_MAX;
+        if has_room {
+            here.push(traveller);
+        }
+        has_room
     }
 
     /// Those that go next, in the order of their arrival: at least one if any waits, and as many as
@@ -60,7 +76,7 @@ impl Convoys {
             .iter()
             .take_while(|traveller| {
                 load += traveller.size();
-                load <= MEMBERS_PER_CHANGE
+                load <= MEMBERS_PER_CALL
             })
             .count();
         let departing = here.drain(..fits.max(1).min(here.len())).collect();
@@ -103,7 +119,9 @@ impl Pipeline {
             change,
             answer,
         };
-        self.convoys.join(place.clone(), traveller);
+        if !self.convoys.join(place.clone(), traveller) {
+            return Err(too_busy());
+        }
         let turn = tokio::select! {
             biased;
             answer = &mut answered => return arrived(answer),
@@ -128,26 +146,27 @@ impl Pipeline {
         arrived(answered.await)
     }
 
-    /// Carries a convoy's changes out, under the group's turn, and answers everyone in it.
+    /// Carries a convoy's changes out, under the group's turn, and answers everyone in it. One that the
+    /// vendor refuses is taken apart, half by half, until those that are refused travel alone.
     async fn lead(&self, admission: &Admission, group: Uuid, convoy: Vec<Traveller>) {
-        let ids: Vec<&str> = convoy.iter().map(|it| it.request_id.as_str()).collect();
-        let merged = merge(convoy.iter().map(|it| &it.change));
-        let outcome = self.change(admission, group, merged, &ids.join(" ")).await;
-        match outcome {
-            Err(failure) if convoy.len() > 1 && failure.is_refusal() => {
-                for traveller in convoy {
-                    let change = merge([&traveller.change].into_iter());
-                    let outcome = self
-                        .change(admission, group, change, &traveller.request_id)
-                        .await;
-                    let _ = traveller.answer.send(outcome);
+        let started = Instant::now();
+        let mut convoys = vec![convoy];
+        while let Some(mut convoy) = convoys.pop() {
+            let ids: Vec<&str> = convoy.iter().map(|it| it.request_id.as_str()).collect();
+            let merged = merge(convoy.iter().map(|it| &it.change));
+            let outcome = self.change(admission, group, merged, &ids.join(" ")).await;
+            match outcome {
+                Err(failure) if convoy.len() > 1 && failure.is_about_the_change() => {
+                    if started.elapsed() > TAKING_APART {
+                        answer(convoy, &Err(too_busy()));
+                        continue;
+                    }
+                    let later = convoy.split_off(convoy.len() / 2);
+                    // The earlier half goes first: the order of arrival decides.
+                    convoys.push(later);
+                    convoys.push(convoy);
                 }
-            }
-            outcome => {
-                for traveller in convoy {
-                    // Who has gone away in the meantime needs no answer.
-                    let _ = traveller.answer.send(outcome.clone());
-                }
+                outcome => answer(convoy, &outcome),
             }
         }
     }
@@ -161,11 +180,19 @@ impl Pipeline {
     ) -> Result<Stored, Failure> {
         let mut stored = self.current(admission, Kind::Group, group).await?;
         let change = self.effective(admission, group, change).await?;
+        let change = self.told_now(admission, change).await?;
         for portion in super::write::in_portions(change) {
             let change = members_only(admission, &stored, portion, request_id);
             stored = self.carry_through(admission, change).await?;
         }
         Ok(stored)
+    }
+}
+
+fn answer(convoy: Vec<Traveller>, outcome: &Result<Stored, Failure>) {
+    for traveller in convoy {
+        // Who has gone away in the meantime needs no answer.
+        let _ = traveller.answer.send(outcome.clone());
     }
 }
 

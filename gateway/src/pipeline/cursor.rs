@@ -67,9 +67,6 @@ pub(super) struct Cursor {
     /// Behind this; none for the first page.
     #[serde(rename = "p")]
     pub(super) place: Option<Place>,
-    /// How many were shown.
-    #[serde(rename = "n")]
-    pub(super) seen: u64,
     /// How many there were when the first page was made.
     #[serde(rename = "t")]
     pub(super) total: u64,
@@ -113,23 +110,20 @@ impl Cursor {
     pub(super) fn start() -> Self {
         Self {
             place: None,
-            seen: 0,
             total: 0,
         }
     }
 
-    /// The cursor behind a page; none behind the last one.
-    pub(super) fn behind(page: &[Stored], seen: u64, total: u64) -> Option<Self> {
-        let last = page.last().filter(|_| seen < total)?;
-        Some(Self {
+    /// The cursor behind the last resource of a page.
+    pub(super) fn behind(last: &Stored, total: u64) -> Self {
+        Self {
             place: Some(Place::Created {
                 kind: last.kind,
                 position: last.position,
                 id: last.id,
             }),
-            seen,
             total,
-        })
+        }
     }
 
     /// The text for the client: unreserved characters only (RFC 9865 section 2).

@@ -15,8 +15,8 @@ use crate::store::Write;
 const RESOLUTION: SignedDuration = SignedDuration::from_hours(1);
 
 /// What was noted lately, per tenant.
-#[derive(Default)]
-pub(super) struct FormBook(Mutex<HashMap<Arc<str>, Noted>>);
+#[derive(Clone, Default)]
+pub(super) struct FormBook(Arc<Mutex<HashMap<Arc<str>, Noted>>>);
 
 struct Noted {
     forms: Forms,
@@ -51,6 +51,7 @@ impl FormBook {
         if fresh.is_empty() {
             return;
         }
+        let (book, tenant) = (self.clone(), admission.tenant().name.clone());
         let store = admission.store().clone();
         let forms = fresh
             .iter()
@@ -60,6 +61,10 @@ impl FormBook {
             let note = Write::NoteForms { forms, at: now };
             if let Err(error) = store.commit(Vec::new(), vec![note]).await {
                 tracing::debug!(%error, "the forms of a request were not recorded");
+                // The next request that uses them tries again.
+                if let Some(noted) = book.0.lock().get_mut(&tenant) {
+                    noted.forms = noted.forms.minus(fresh);
+                }
             }
         });
     }

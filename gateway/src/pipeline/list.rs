@@ -15,7 +15,7 @@ use crate::store::{AttributeKey, Kind, Member, PAGE_MAX, StoreError, Stored};
 
 use super::answer::{Failure, Response, unavailable};
 use super::cursor::{Cursor, Place, Scope};
-use super::read::GroupNames;
+use super::read::Edges;
 use super::route::resource_id;
 use super::{Admitted, Pipeline};
 
@@ -79,14 +79,16 @@ impl Pipeline {
             }
             (None, Some(cursor)) => self.after(admitted, kinds, query, cursor).await?,
             (None, None) => {
-                let (total, found) = self.skipping(admitted, kinds, query, skip).await?;
+                let (total, found) = self
+                    .skipping(admitted, kinds, query, skip, query.count)
+                    .await?;
                 (total, found, None)
             }
         };
-        let names = &mut GroupNames::default();
+        let edges = &mut Edges::at_most(self.limits.members_shown_max);
         let mut resources = Vec::with_capacity(found.len());
         for stored in found {
-            resources.push(self.view(admitted, stored, &query.shown, names).await?);
+            resources.push(self.view(admitted, stored, &query.shown, edges).await?);
         }
         let page = Page {
             total: Some(total),
@@ -104,11 +106,12 @@ impl Pipeline {
         kinds: &[Kind],
         query: &ListQuery,
         skip: u64,
+        count: usize,
     ) -> Result<(u64, Vec<Stored>), Failure> {
         let (mut total, mut found) = (0, Vec::new());
         for kind in kinds {
             let start = Start::Skip(skip.saturating_sub(total));
-            let room = query.count - found.len();
+            let room = count - found.len();
             let part = self.select(admitted, *kind, query, start, room).await?;
             total += part.total;
             found.extend(part.found);
@@ -116,7 +119,8 @@ impl Pipeline {
         Ok((total, found))
     }
 
-    /// The page behind a cursor, in the order of creation.
+    /// The page behind a cursor, in the order of creation. One more than the page holds is looked for:
+    /// whether the list goes on is asked of the store as it is now, not as it was at the first page.
     async fn after(
         &self,
         admitted: &Admitted<'_>,
@@ -124,26 +128,27 @@ impl Pipeline {
         query: &ListQuery,
         cursor: &Cursor,
     ) -> Result<(u64, Vec<Stored>, Option<Cursor>), Failure> {
-        let Some(place) = &cursor.place else {
-            let (total, found) = self.skipping(admitted, kinds, query, 0).await?;
-            let next = Cursor::behind(&found, found.len() as u64, total);
-            return Ok((total, found, next));
+        let count = query.count + 1;
+        let (total, mut found) = match &cursor.place {
+            None => self.skipping(admitted, kinds, query, 0, count).await?,
+            Some(place) => {
+                let mut found: Vec<Stored> = Vec::new();
+                let mut kinds = kinds.iter().skip_while(|kind| **kind != place.kind());
+                let mut start = Start::After(place.clone(), cursor.total);
+                while found.len() < count {
+                    let Some(kind) = kinds.next() else { break };
+                    let room = count - found.len();
+                    let part = self.select(admitted, *kind, query, start, room).await?;
+                    found.extend(part.found);
+                    start = Start::Skip(0);
+                }
+                (cursor.total, found)
+            }
         };
-        let total = cursor.total;
-        let mut found: Vec<Stored> = Vec::new();
-        let mut kinds = kinds.iter().skip_while(|kind| **kind != place.kind());
-        let mut start = Start::After(place.clone(), total);
-        while found.len() < query.count {
-            let Some(kind) = kinds.next() else { break };
-            let room = query.count - found.len();
-            let part = self.select(admitted, *kind, query, start, room).await?;
-            found.extend(part.found);
-            start = Start::Skip(0);
-        }
-        let next = match found.len() == query.count {
-            true => Cursor::behind(&found, cursor.seen + found.len() as u64, total),
-            false => None,
-        };
+        let goes_on = found.len() == count;
+        found.truncate(query.count);
+        let next = found.last().filter(|_| goes_on);
+        let next = next.map(|last| Cursor::behind(last, total));
         Ok((total, found, next))
     }
 
@@ -159,7 +164,8 @@ impl Pipeline {
         let mut matches: Vec<Sorted> = Vec::new();
         for kind in kinds {
             let resource_type = admitted.resource_type(*kind)?;
-            self.visit(admitted, *kind, query, &mut |stored, whole| {
+            let access = self.access(admitted, *kind, query).await?;
+            self.visit(admitted, *kind, query, access, &mut |stored, whole| {
                 matches.push(Sorted {
                     key: sort.key(resource_type, whole),
                     kind: *kind,
@@ -211,7 +217,6 @@ impl Pipeline {
                     kind: last.kind,
                     position: last.position,
                 }),
-                seen: behind as u64,
                 total,
             });
         Ok((total, found, next))
@@ -233,9 +238,9 @@ impl Pipeline {
             Access::MembersOf(group) => members_of(admitted, kind, group, start, room)
                 .await
                 .map_err(|error| unavailable(&error)),
-            Access::Candidates(_) | Access::Scan => {
+            access @ (Access::Candidates(_) | Access::Scan) => {
                 let (mut matched, mut found) = (0u64, Vec::new());
-                self.visit(admitted, kind, query, &mut |stored, _| {
+                self.visit(admitted, kind, query, access, &mut |stored, _| {
                     matched += 1;
                     let begun = match &start {
                         Start::Skip(skip) => matched > *skip,
@@ -261,6 +266,7 @@ impl Pipeline {
         admitted: &Admitted<'_>,
         kind: Kind,
         query: &ListQuery,
+        access: Access,
         seen: &mut (dyn FnMut(&Stored, &Map<String, Value>) + Send),
     ) -> Result<(), Failure> {
         let resource_type = admitted.resource_type(kind)?;
@@ -268,10 +274,12 @@ impl Pipeline {
             Some(filter) => filter.relations(resource_type),
             None => Relations::None,
         };
-        let mut source = self.source(admitted, kind, query).await?;
+        // Members that a filter has to look at one by one count as resources do.
+        let edges = &mut Edges::at_most(self.limits.scan_resources_max);
+        let mut source = self.source(admitted, kind, access).await?;
         while let Some(chunk) = source.next(admitted, kind).await? {
             for stored in chunk {
-                let related = self.related(admitted, &stored, &relations).await?;
+                let related = self.related(admitted, &stored, &relations, edges).await?;
                 let whole = self.whole(admitted, &stored, related)?;
                 let filter = query.filter.as_ref();
                 if filter.is_none_or(|filter| filter.matches(&whole, resource_type)) {
@@ -288,28 +296,38 @@ impl Pipeline {
         &self,
         admitted: &Admitted<'_>,
         kind: Kind,
-        query: &ListQuery,
+        access: Access,
     ) -> Result<Source, Failure> {
         let store = admitted.admission.store();
         let most = self.limits.scan_resources_max;
-        match self.access(admitted, kind, query).await? {
-            Access::Candidates(ids) => {
-                let mut candidates = Vec::with_capacity(ids.len());
-                for ids in ids.chunks(PAGE_MAX) {
-                    let chunk = store.resources(kind, ids).await;
-                    candidates.extend(chunk.map_err(|error| unavailable(&error))?);
-                }
-                candidates.sort_by_key(|stored| stored.position);
-                Ok(Source::Found(Some(candidates)))
+        let Access::Candidates(ids) = access else {
+            let count = store.count(kind).await;
+            return match count.map_err(|error| unavailable(&error))? > most as u64 {
+                true => Err(too_many(most)),
+                false => Ok(Source::All { after: None }),
+            };
+        };
+        let mut few = Vec::new();
+        let mut places = Vec::with_capacity(ids.len());
+        let are_few = ids.len() <= READ_CHUNK;
+        for ids in ids.chunks(READ_CHUNK) {
+            let chunk = store.resources(kind, ids).await;
+            let chunk = chunk.map_err(|error| unavailable(&error))?;
+            if are_few {
+                few = chunk;
+                break;
             }
-            Access::Everything | Access::MembersOf(_) | Access::Scan => {
-                let count = store.count(kind).await;
-                match count.map_err(|error| unavailable(&error))? > most as u64 {
-                    true => Err(too_many(most)),
-                    false => Ok(Source::All { after: None }),
-                }
-            }
+            places.extend(chunk.iter().map(|stored| (stored.position, stored.id)));
+            tokio::task::yield_now().await;
         }
+        if are_few {
+            few.sort_by_key(|stored| stored.position);
+            return Ok(Source::Few(Some(few)));
+        }
+        // Many whole resources are not held at once: they are read again in their order.
+        places.sort_unstable();
+        let ids: Vec<Uuid> = places.into_iter().map(|(_, id)| id).collect();
+        Ok(Source::Named(ids.into_iter()))
     }
 
     async fn access(
@@ -442,11 +460,13 @@ impl Listing {
     }
 }
 
-/// Where the resources come from that a filter is asked about.
+/// Where the resources come from that a filter is asked about, in the order of creation.
 enum Source {
-    /// From an index; taken once.
-    Found(Option<Vec<Stored>>),
-    /// From the store, in the order of creation.
+    /// An index named a few: all of them at once.
+    Few(Option<Vec<Stored>>),
+    /// An index named many.
+    Named(std::vec::IntoIter<Uuid>),
+    /// The store has them.
     All { after: Option<u64> },
 }
 
@@ -456,10 +476,18 @@ impl Source {
         admitted: &Admitted<'_>,
         kind: Kind,
     ) -> Result<Option<Vec<Stored>>, Failure> {
+        let store = admitted.admission.store();
         match self {
-            Self::Found(found) => Ok(found.take()),
+            Self::Few(few) => Ok(few.take()),
+            Self::Named(ids) => {
+                let ids: Vec<Uuid> = ids.take(READ_CHUNK).collect();
+                if ids.is_empty() {
+                    return Ok(None);
+                }
+                let chunk = store.resources(kind, &ids).await;
+                chunk.map(Some).map_err(|error| unavailable(&error))
+            }
             Self::All { after } => {
-                let store = admitted.admission.store();
                 let chunk = store.page(kind, *after, READ_CHUNK).await;
                 let chunk = chunk.map_err(|error| unavailable(&error))?;
                 let Some(last) = chunk.last() else {

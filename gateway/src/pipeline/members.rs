@@ -163,6 +163,20 @@ impl Pipeline {
         Ok(change)
     }
 
+    /// The same change with the members as the vendor knows them now. Who was deleted since the request
+    /// came is left out.
+    pub(super) async fn told_now(
+        &self,
+        admission: &Admission,
+        change: MemberChange,
+    ) -> Result<MemberChange, Failure> {
+        let ids = |members: &[Member]| members.iter().map(|member| member.id).collect::<Vec<_>>();
+        Ok(MemberChange {
+            add: self.identify(admission, &ids(&change.add)).await?,
+            remove: self.identify(admission, &ids(&change.remove)).await?,
+        })
+    }
+
     /// The resources that shall be members. One that does not exist cannot be.
     async fn existing(
         &self,

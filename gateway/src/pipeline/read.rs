@@ -16,9 +16,40 @@ use super::route::endpoint;
 use super::write::check_if_match;
 use super::{Admitted, Pipeline};
 
-/// Names of groups that were read for one answer: users on a page share groups.
-#[derive(Default)]
-pub(super) struct GroupNames(HashMap<Uuid, Option<String>>);
+/// What the edges of one answer share: how many may still be shown, and the names of groups that were
+/// read already.
+pub(super) struct Edges {
+    left: usize,
+    most: usize,
+    names: HashMap<Uuid, Option<String>>,
+}
+
+impl Edges {
+    /// The edges of an answer that holds at most so many (`members_shown_max`).
+    pub(super) fn at_most(most: usize) -> Self {
+        Self {
+            left: most,
+            most,
+            names: HashMap::new(),
+        }
+    }
+
+    /// Takes so many out of what may still be shown. More than the limit is refused, never cut off: a
+    /// client that takes a part for the whole removes people.
+    fn take(&mut self, count: usize) -> Result<(), Failure> {
+        let left = self.left.checked_sub(count);
+        self.left = left.ok_or_else(|| {
+            let detail = format!(
+                "the answer would hold more than {} members of groups, or groups of users (limit \
+                 members_shown_max); exclude them with excludedAttributes, ask for fewer resources, \
+                 or read a group's members in pages with /Users?filter=groups.value eq \"ID\"",
+                self.most
+            );
+            ScimError::with(ScimType::TooMany, detail)
+        })?;
+        Ok(())
+    }
+}
 
 impl Pipeline {
     /// `GET /Users/{id}` and `GET /Groups/{id}` (RFC 7644 section 3.4.1).
@@ -43,8 +74,8 @@ impl Pipeline {
             });
         }
         let etag = scim::etag(stored.version);
-        let names = &mut GroupNames::default();
-        let document = self.view(admitted, stored, shown, names).await?;
+        let edges = &mut Edges::at_most(self.limits.members_shown_max);
+        let document = self.view(admitted, stored, shown, edges).await?;
         Ok(Response {
             etag: Some(etag),
             ..Response::new(200, Some(document))
@@ -75,8 +106,8 @@ impl Pipeline {
         shown: &Projection,
     ) -> Result<Response, Failure> {
         let etag = scim::etag(stored.version);
-        let names = &mut GroupNames::default();
-        let relation = match self.relation(admitted, &stored, shown, names).await {
+        let edges = &mut Edges::at_most(self.limits.members_shown_max);
+        let relation = match self.relation(admitted, &stored, shown, edges).await {
             Err(failure) if failure.is_refusal() => None,
             relation => relation?,
         };
@@ -93,9 +124,9 @@ impl Pipeline {
         admitted: &Admitted<'_>,
         stored: Stored,
         shown: &Projection,
-        names: &mut GroupNames,
+        edges: &mut Edges,
     ) -> Result<Value, Failure> {
-        let relation = self.relation(admitted, &stored, shown, names).await?;
+        let relation = self.relation(admitted, &stored, shown, edges).await?;
         render(admitted, stored, relation, shown)
     }
 
@@ -105,7 +136,7 @@ impl Pipeline {
         admitted: &Admitted<'_>,
         stored: &Stored,
         shown: &Projection,
-        names: &mut GroupNames,
+        edges: &mut Edges,
     ) -> Result<Option<Vec<Value>>, Failure> {
         let has_groups = admitted.admission.profile().group().is_some();
         let attribute = resource_kind(stored.kind).relation();
@@ -114,18 +145,18 @@ impl Pipeline {
             return Ok(None);
         }
         let relation = match stored.kind {
-            Kind::User => self.groups_of(admitted, stored.id, names).await?,
-            Kind::Group => self.members_of(admitted, stored.id).await?,
+            Kind::User => self.groups_of(admitted, stored.id, edges).await?,
+            Kind::Group => self.members_of(admitted, stored.id, edges).await?,
         };
         Ok(Some(relation))
     }
 
-    /// `members` of a group (RFC 7643 section 4.2). More than one answer holds are refused, never cut
-    /// off: a client that takes a part for the whole removes people.
+    /// `members` of a group (RFC 7643 section 4.2).
     async fn members_of(
         &self,
         admitted: &Admitted<'_>,
         group: Uuid,
+        edges: &mut Edges,
     ) -> Result<Vec<Value>, Failure> {
         let store = admitted.admission.store();
         let mut shown = Vec::new();
@@ -133,15 +164,7 @@ impl Pipeline {
         loop {
             let page = store.members(group, None, last.as_ref(), 0, PAGE_MAX).await;
             let page = page.map_err(|error| unavailable(&error))?;
-            if shown.len() + page.len() > self.limits.members_shown_max {
-                let detail = format!(
-                    "the group has more than {} members (limit members_shown_max); read it with \
-                     excludedAttributes=members, and its members in pages with \
-                     /Users?filter=groups.value eq \"{group}\"",
-                    self.limits.members_shown_max
-                );
-                return Err(ScimError::with(ScimType::TooMany, detail).into());
-            }
+            edges.take(page.len())?;
             let complete = page.len() < PAGE_MAX;
             shown.extend(page.iter().map(|member| {
                 let mut object = member_object(member);
@@ -161,12 +184,13 @@ impl Pipeline {
         &self,
         admitted: &Admitted<'_>,
         user: Uuid,
-        names: &mut GroupNames,
+        edges: &mut Edges,
     ) -> Result<Vec<Value>, Failure> {
         let ids = self.group_ids(admitted, user).await?;
-        names.read(admitted, &ids).await?;
+        edges.take(ids.len())?;
+        edges.read_names(admitted, &ids).await?;
         let shown = ids.into_iter().filter_map(|id| {
-            let display = names.0.get(&id)?.as_ref()?;
+            let display = edges.names.get(&id)?.as_ref()?;
             Some(json!({
                 "value": id.to_string(),
                 "$ref": location(admitted, Kind::Group, id),
@@ -192,12 +216,14 @@ impl Pipeline {
         }
     }
 
-    /// The elements of `members` or `groups` that a filter has to see of a resource.
+    /// The elements of `members` or `groups` that a filter has to see of a resource. Those that are
+    /// read only because the filter looks at all of them are taken out of `edges`.
     pub(super) async fn related(
         &self,
         admitted: &Admitted<'_>,
         stored: &Stored,
         wanted: &Relations,
+        edges: &mut Edges,
     ) -> Result<Option<Vec<Value>>, Failure> {
         let store = admitted.admission.store();
         let element = |kind: Kind, id: Uuid| {
@@ -216,9 +242,17 @@ impl Pipeline {
             Relations::Named(ids) => ids,
             Relations::All => {
                 let all = match stored.kind {
-                    Kind::Group => self.member_objects(admitted.admission, stored.id).await?,
+                    Kind::Group => {
+                        for kind in [Kind::User, Kind::Group] {
+                            let count = store.member_count(stored.id, kind).await;
+                            let count = count.map_err(|error| unavailable(&error))?;
+                            edges.take(usize::try_from(count).unwrap_or(usize::MAX))?;
+                        }
+                        self.member_objects(admitted.admission, stored.id).await?
+                    }
                     Kind::User => {
                         let ids = self.group_ids(admitted, stored.id).await?;
+                        edges.take(ids.len())?;
                         ids.into_iter().map(|id| element(Kind::Group, id)).collect()
                     }
                 };
@@ -262,22 +296,21 @@ impl Pipeline {
     }
 }
 
-impl GroupNames {
+impl Edges {
     /// Reads the names of these groups that are not known yet.
-    async fn read(&mut self, admitted: &Admitted<'_>, ids: &[Uuid]) -> Result<(), Failure> {
-        let unknown: Vec<Uuid> = ids
-            .iter()
-            .copied()
-            .filter(|id| !self.0.contains_key(id))
-            .collect();
-        for ids in unknown.chunks(PAGE_MAX) {
-            let groups = admitted.admission.store().resources(Kind::Group, ids).await;
-            let groups = groups.map_err(|error| unavailable(&error))?;
-            self.0.extend(ids.iter().map(|id| (*id, None)));
-            for group in groups {
-                let name = group.document.get("displayName").and_then(Value::as_str);
-                self.0.insert(group.id, name.map(str::to_owned));
-            }
+    async fn read_names(&mut self, admitted: &Admitted<'_>, ids: &[Uuid]) -> Result<(), Failure> {
+        let unknown = ids.iter().filter(|id| !self.names.contains_key(id));
+        let unknown: Vec<Uuid> = unknown.copied().collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let store = admitted.admission.store();
+        let groups = store.resources(Kind::Group, &unknown).await;
+        let groups = groups.map_err(|error| unavailable(&error))?;
+        self.names.extend(unknown.into_iter().map(|id| (id, None)));
+        for group in groups {
+            let name = group.document.get("displayName").and_then(Value::as_str);
+            self.names.insert(group.id, name.map(str::to_owned));
         }
         Ok(())
     }

@@ -39,7 +39,10 @@ impl Pipeline {
             },
             ["Users", ".search"] => search(admitted, vec![Kind::User]),
             ["Groups", ".search"] if has_groups => search(admitted, vec![Kind::Group]),
-            ["Groups", ".search"] => Ok(nothing_found()),
+            ["Groups", ".search"] => match request.method {
+                Method::Post => Ok(nothing_found()),
+                _ => Err(not_allowed("POST")),
+            },
             [".search"] if has_groups => search(admitted, vec![Kind::User, Kind::Group]),
             [".search"] => search(admitted, vec![Kind::User]),
             ["Users", id] => resource(admitted, Kind::User, id),

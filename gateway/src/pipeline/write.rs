@@ -11,7 +11,9 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::auth::Admission;
-use crate::dispatch::{Change, Concluded, Leftover, Turn, indexed_keys, resource_of};
+use crate::dispatch::{
+    Change, Concluded, Leftover, MEMBERS_PER_CALL, Turn, indexed_keys, resource_of, unique_keys,
+};
 use crate::scim::{self, Projection, Resource, ScimError};
 use crate::store::{
     AttributeKey, CommitError, Conflict, Intent, Kind, MemberChange, Operation, Precondition,
@@ -19,7 +21,7 @@ use crate::store::{
 };
 
 use super::answer::{
-    Failure, duplicate, no_such, store_failure, unavailable, unique_keys, vendor_failure,
+    Failure, duplicate, leftover_failure, no_such, store_failure, unavailable, vendor_failure,
 };
 use super::members::WantedMembers;
 use super::{Admitted, Aim, Pipeline, Request, Response, Verb, Wanted};
@@ -83,7 +85,9 @@ impl Pipeline {
         };
         for members in rest {
             let next = members_only(admission, &stored, members, &admitted.request.id);
-            stored = self.carry_through(admission, next).await?;
+            let id = stored.id;
+            let done = self.carry_through(admission, next).await;
+            stored = done.map_err(|failure| failure.after_a_part(id))?;
         }
         self.answer(admitted, aim, stored, shown).await
     }
@@ -205,7 +209,7 @@ impl Pipeline {
                 .settle_leftover(admission, intent)
                 .await
                 .map_err(|error| match error {
-                    Leftover::Vendor(error) => vendor_failure(admission, &error),
+                    Leftover::Vendor(error) => leftover_failure(admission, &error),
                     Leftover::Store(error) => store_failure(&error),
                     Leftover::Read(error) => unavailable(&error),
                 })?;
@@ -359,11 +363,8 @@ fn parse(admitted: &Admitted<'_>, aim: Aim, document: Value) -> Result<Wanted, F
     }
 }
 
-/// How many members one change carries: to the vendor in one call of the connector, into the store in
-/// one batch. A request that names more is carried out in several, each durable by itself.
-pub(super) const MEMBERS_PER_CHANGE: usize = 500;
-
-/// Cuts a member change into portions that one change carries; none for no change.
+/// Cuts a member change into portions that one change carries, to the vendor in one call of the
+/// connector and into the store in one batch; none for no change.
 pub(super) fn in_portions(change: MemberChange) -> Vec<MemberChange> {
     let mut portions: Vec<MemberChange> = Vec::new();
     let mut room = 0;
@@ -372,7 +373,7 @@ pub(super) fn in_portions(change: MemberChange) -> Vec<MemberChange> {
     for (added, member) in removals.chain(additions) {
         if room == 0 {
             portions.push(MemberChange::default());
-            room = MEMBERS_PER_CHANGE;
+            room = MEMBERS_PER_CALL;
         }
         room -= 1;
         if let Some(portion) = portions.last_mut() {
