@@ -32,7 +32,7 @@ const LARGE: &str = "large";
 /// Write sets of so many users fill the store.
 const CHUNK: u64 = 250;
 /// Memory that is meant for the store: enough to hold it, as an operator of this size would give.
-const MEMORY_BYTES: u64 = 8 << 30;
+const MEMORY_BYTES: u64 = 16 << 30;
 const AT_ONCE: usize = 32;
 
 /// How much there is of everything.
@@ -92,6 +92,10 @@ fn main() -> Result<(), String> {
         runtime,
         operations: size.operations,
     };
+    println!(
+        "one sled store of both tenants, memory_bytes {} GiB; {AT_ONCE} requests at once from this process",
+        MEMORY_BYTES >> 30
+    );
     header();
     bench.memberships(&size)?;
     bench.lookups(&size)?;

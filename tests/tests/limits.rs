@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use gateway_tests::corridor::{Corridor, Setup, TENANT};
+use gateway_tests::corridor::{Corridor, SCIM, Setup, TENANT};
 use gateway_tests::directory::people;
 use reqwest::Method;
 use serde_json::json;
@@ -93,4 +93,67 @@ async fn a_body_over_the_limit_is_413_and_a_scan_over_the_limit_too_many() {
     let page = page.expect("an answer");
     assert_eq!(page.body["totalResults"], json!(3));
     assert_eq!(page.body["itemsPerPage"], json!(2));
+}
+
+#[tokio::test]
+async fn members_beyond_one_answer_are_refused_whole_and_cursors_expire() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut setup = Setup::instant().with(&[SCIM]);
+    setup.tables = "[gateway.limits.scim]\nmembers_shown_max = 3\nmembers_changed_max = 4\n\
+         cursor_ttl_s = 0\nscan_resources_max = 4\n"
+        .to_owned();
+    let corridor = Corridor::start(dir.path(), setup).expect("the corridor is up");
+    let entra = &corridor.scim(SCIM.name).expect("the tenant is there").entra;
+    let mut ids = Vec::new();
+    for person in people(4) {
+        ids.push(entra.create(&person.as_scim()).await.expect("a user"));
+    }
+    let group = |name: &str, members: &[String]| {
+        let members: Vec<_> = members.iter().map(|id| json!({ "value": id })).collect();
+        json!({ "displayName": name, "members": members })
+    };
+    let first = entra.create_group(&group("first", &ids[..2])).await;
+    let first = first.expect("a group");
+    let second = entra.create_group(&group("second", &ids[2..])).await;
+    second.expect("a group");
+
+    let get = async |path: &str| {
+        let answer = entra.send(Method::GET, path, None).await;
+        let answer = answer.expect("an answer");
+        (answer.status, answer.body)
+    };
+    let refused = |(status, body): (u16, serde_json::Value), keyword: &str, limit: &str| {
+        assert_eq!((status, &body["scimType"]), (400, &json!(keyword)));
+        assert!(body["detail"].to_string().contains(limit), "{body}");
+    };
+    // Two of two are shown, four of two groups are not: the limit is that of the answer.
+    let one = get(&format!("Groups/{first}")).await;
+    assert_eq!(one.1["members"].as_array().map(Vec::len), Some(2));
+    refused(get("Groups").await, "tooMany", "members_shown_max");
+    let without = get("Groups?excludedAttributes=members").await;
+    assert_eq!(without.1["totalResults"], json!(2));
+    // What a filter has to look at one by one counts as resources do.
+    let all = get("Groups?filter=members.type+eq+\"Group\"").await;
+    assert_eq!(all.1["totalResults"], json!(0));
+    let added = entra.add_members(&first, &ids[2..3]).await;
+    added.expect("one more");
+    let all = get("Groups?filter=members.type+eq+\"Group\"&excludedAttributes=members").await;
+    refused(all, "tooMany", "scan_resources_max");
+
+    let begun = get("Users?cursor&count=1").await;
+    let next = begun.1["nextCursor"].as_str().expect("a cursor");
+    let expired = get(&format!("Users?cursor={next}&count=1")).await;
+    refused(expired, "expiredCursor", "cursor_ttl_s");
+
+    let many: Vec<String> = (0..5).map(|n| format!("{n}")).collect();
+    let named = entra
+        .send(Method::POST, "Groups", Some(&group("third", &many)))
+        .await;
+    let named = named.expect("an answer");
+    assert_eq!(named.status, 413, "{}", named.body);
+    assert!(
+        named.body.to_string().contains("members_changed_max"),
+        "{}",
+        named.body
+    );
 }

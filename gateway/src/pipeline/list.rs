@@ -85,7 +85,7 @@ impl Pipeline {
                 (total, found, None)
             }
         };
-        let edges = &mut Edges::at_most(self.limits.members_shown_max);
+        let edges = &mut Edges::shown(self.limits.members_shown_max);
         let mut resources = Vec::with_capacity(found.len());
         for stored in found {
             resources.push(self.view(admitted, stored, &query.shown, edges).await?);
@@ -275,7 +275,7 @@ impl Pipeline {
             None => Relations::None,
         };
         // Members that a filter has to look at one by one count as resources do.
-        let edges = &mut Edges::at_most(self.limits.scan_resources_max);
+        let edges = &mut Edges::scanned(self.limits.scan_resources_max);
         let mut source = self.source(admitted, kind, access).await?;
         while let Some(chunk) = source.next(admitted, kind).await? {
             for stored in chunk {

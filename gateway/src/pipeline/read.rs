@@ -16,37 +16,52 @@ use super::route::endpoint;
 use super::write::check_if_match;
 use super::{Admitted, Pipeline};
 
-/// What the edges of one answer share: how many may still be shown, and the names of groups that were
+/// What the edges of one answer share: how many may still be read, and the names of groups that were
 /// read already.
 pub(super) struct Edges {
     left: usize,
     most: usize,
+    refusal: fn(usize) -> String,
     names: HashMap<Uuid, Option<String>>,
 }
 
 impl Edges {
-    /// The edges of an answer that holds at most so many (`members_shown_max`).
-    pub(super) fn at_most(most: usize) -> Self {
+    /// Edges that an answer shows, at most so many.
+    pub(super) fn shown(members_shown_max: usize) -> Self {
+        Self::at_most(members_shown_max, |most| {
+            format!(
+                "the answer would hold more than {most} members of groups, or groups of users (limit \
+                 members_shown_max); exclude them with excludedAttributes, ask for fewer resources, or \
+                 read a group's members in pages with /Users?filter=groups.value eq \"ID\""
+            )
+        })
+    }
+
+    /// Edges that a filter looks at one by one, at most so many.
+    pub(super) fn scanned(scan_resources_max: usize) -> Self {
+        Self::at_most(scan_resources_max, |most| {
+            format!(
+                "this filter would have to look at more than {most} members one by one (limit \
+                 scan_resources_max); compare members.value or groups.value with eq"
+            )
+        })
+    }
+
+    fn at_most(most: usize, refusal: fn(usize) -> String) -> Self {
         Self {
             left: most,
             most,
+            refusal,
             names: HashMap::new(),
         }
     }
 
-    /// Takes so many out of what may still be shown. More than the limit is refused, never cut off: a
+    /// Takes so many out of what may still be read. More than the limit is refused, never cut off: a
     /// client that takes a part for the whole removes people.
     fn take(&mut self, count: usize) -> Result<(), Failure> {
         let left = self.left.checked_sub(count);
-        self.left = left.ok_or_else(|| {
-            let detail = format!(
-                "the answer would hold more than {} members of groups, or groups of users (limit \
-                 members_shown_max); exclude them with excludedAttributes, ask for fewer resources, \
-                 or read a group's members in pages with /Users?filter=groups.value eq \"ID\"",
-                self.most
-            );
-            ScimError::with(ScimType::TooMany, detail)
-        })?;
+        self.left =
+            left.ok_or_else(|| ScimError::with(ScimType::TooMany, (self.refusal)(self.most)))?;
         Ok(())
     }
 }
@@ -74,7 +89,7 @@ impl Pipeline {
             });
         }
         let etag = scim::etag(stored.version);
-        let edges = &mut Edges::at_most(self.limits.members_shown_max);
+        let edges = &mut Edges::shown(self.limits.members_shown_max);
         let document = self.view(admitted, stored, shown, edges).await?;
         Ok(Response {
             etag: Some(etag),
@@ -106,7 +121,7 @@ impl Pipeline {
         shown: &Projection,
     ) -> Result<Response, Failure> {
         let etag = scim::etag(stored.version);
-        let edges = &mut Edges::at_most(self.limits.members_shown_max);
+        let edges = &mut Edges::shown(self.limits.members_shown_max);
         let relation = match self.relation(admitted, &stored, shown, edges).await {
             Err(failure) if failure.is_refusal() => None,
             relation => relation?,
