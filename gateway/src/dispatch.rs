@@ -138,28 +138,26 @@ pub fn resource_kind(kind: Kind) -> ResourceKind {
 
 /// The values of a resource that no other resource of the tenant may have.
 pub fn unique_keys(kind: Kind, resource: &Resource) -> Vec<AttributeKey> {
-    let values = resource.unique_values(resource_kind(kind));
-    values
-        .into_iter()
-        .map(|(unique, value)| AttributeKey {
-            kind,
-            attribute: unique.as_str().to_owned(),
-            value,
-        })
-        .collect()
+    let values = resource.unique_values(resource_kind(kind)).into_iter();
+    keys(kind, values.map(|(unique, value)| (unique.as_str(), value)))
 }
 
 /// The values by which the store finds a resource, beside those that are unique.
 pub fn indexed_keys(kind: Kind, resource: &Resource) -> Vec<AttributeKey> {
-    let values = resource.indexed_values(resource_kind(kind));
-    values
-        .into_iter()
-        .map(|(indexed, value)| AttributeKey {
-            kind,
-            attribute: indexed.as_str().to_owned(),
-            value,
-        })
-        .collect()
+    let values = resource.indexed_values(resource_kind(kind)).into_iter();
+    keys(
+        kind,
+        values.map(|(indexed, value)| (indexed.as_str(), value)),
+    )
+}
+
+fn keys(kind: Kind, values: impl Iterator<Item = (&'static str, String)>) -> Vec<AttributeKey> {
+    let key = |(attribute, value): (&str, String)| AttributeKey {
+        kind,
+        attribute: attribute.to_owned(),
+        value,
+    };
+    values.map(key).collect()
 }
 
 /// What came of a change at the vendor.

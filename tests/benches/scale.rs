@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 use futures::{StreamExt, TryStreamExt};
-use gateway::dispatch::indexed_keys;
+use gateway::dispatch::{indexed_keys, resource_kind, unique_keys};
 use gateway::manifest::Manifest;
-use gateway::scim::{ENTRA, Profile, Reading, ResourceKind, ScimLimits};
+use gateway::scim::{ENTRA, Profile, Reading, ScimLimits};
 use gateway::store::{
-    self, AttributeKey, Kind, Member, MemberChange, Store, StoreLimits, Stored, Write, WriteSet,
+    self, Kind, Member, MemberChange, Store, StoreLimits, Stored, Write, WriteSet,
 };
 use gateway_tests::cost::{costed, header, rated};
 use gateway_tests::gateway_process::{Config, Gateway, issue_token, repository};
@@ -260,18 +260,8 @@ fn user(number: u64) -> Value {
 fn stored(profile: &Profile, kind: Kind, id: Uuid, body: Value) -> Option<Write> {
     let limits = ScimLimits::default();
     let reading = Reading::new(&ENTRA, &limits);
-    let scim_kind = match kind {
-        Kind::User => ResourceKind::User,
-        Kind::Group => ResourceKind::Group,
-    };
-    let accepted = profile.resource_type(scim_kind)?.accept(body, &reading);
-    let resource = accepted.ok()?.resource;
-    let unique = resource.unique_values(scim_kind);
-    let unique = unique.into_iter().map(|(unique, value)| AttributeKey {
-        kind,
-        attribute: unique.as_str().to_owned(),
-        value,
-    });
+    let resource_type = profile.resource_type(resource_kind(kind))?;
+    let resource = resource_type.accept(body, &reading).ok()?.resource;
     let now = Timestamp::now();
     Some(Write::PutResource(Stored {
         id,
@@ -280,7 +270,7 @@ fn stored(profile: &Profile, kind: Kind, id: Uuid, body: Value) -> Option<Write>
         created: now,
         modified: now,
         uid: Some(id.simple().to_string()),
-        unique: unique.collect(),
+        unique: unique_keys(kind, &resource),
         indexed: indexed_keys(kind, &resource),
         position: 0,
         document: resource.into_document(),

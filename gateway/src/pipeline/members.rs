@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::auth::Admission;
-use crate::scim::{self, Accepted, MemberOps, ScimError};
+use crate::scim::{self, Accepted, MemberNet, MemberOps, ScimError};
 use crate::store::{Kind, Member, MemberChange, PAGE_MAX};
 
 use super::answer::{Failure, no_groups, no_such, unavailable};
@@ -76,10 +76,7 @@ impl Pipeline {
         if patched.resource != current || (net.add.is_empty() && net.remove.is_empty()) {
             return Ok(None);
         }
-        let change = MemberChange {
-            add: self.existing(admission, id, &net.add).await?,
-            remove: self.known(admission, &net.remove).await?,
-        };
+        let change = self.named(admission, id, &net).await?;
         let travelled = self.travel(admission, id, change, &admitted.request.id);
         travelled.await.map(Some)
     }
@@ -101,10 +98,7 @@ impl Pipeline {
             WantedMembers::Exactly(ids) => ids,
             WantedMembers::Changed(operations) => match operations.net() {
                 Some(net) if !net.clear => {
-                    let change = MemberChange {
-                        add: self.existing(admission, id, &net.add).await?,
-                        remove: self.known(admission, &net.remove).await?,
-                    };
+                    let change = self.named(admission, id, &net).await?;
                     return self.effective(admission, id, change).await;
                 }
                 Some(net) => net.add,
@@ -208,10 +202,18 @@ impl Pipeline {
             .collect()
     }
 
-    /// The resources that shall not be members any more; what does not exist is none already.
-    async fn known(&self, admission: &Admission, ids: &[String]) -> Result<Vec<Member>, Failure> {
-        let ids: Vec<Uuid> = ids.iter().filter_map(|id| resource_id(id)).collect();
-        self.identify(admission, &ids).await
+    /// The members that a request names. Who shall go and does not exist is none already.
+    async fn named(
+        &self,
+        admission: &Admission,
+        group: Uuid,
+        net: &MemberNet,
+    ) -> Result<MemberChange, Failure> {
+        let leaving: Vec<Uuid> = net.remove.iter().filter_map(|id| resource_id(id)).collect();
+        Ok(MemberChange {
+            add: self.existing(admission, group, &net.add).await?,
+            remove: self.identify(admission, &leaving).await?,
+        })
     }
 
     async fn identify(&self, admission: &Admission, ids: &[Uuid]) -> Result<Vec<Member>, Failure> {

@@ -6,7 +6,7 @@
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::scim::{self, ListQuery, Page, Profile, ResourceKind, ScimError, ScimLimits};
+use crate::scim::{self, ListQuery, Page, ResourceKind, ScimError};
 use crate::store::Kind;
 
 use super::answer::{Failure, gone, no_groups, not_allowed};
@@ -72,26 +72,18 @@ impl Pipeline {
     fn discovery(&self, admitted: &Admitted<'_>, path: &[&str]) -> Option<Value> {
         let url = &admitted.admission.tenant().scim_url;
         let profile = admitted.admission.profile();
-        discovery(profile, &self.limits, self.bulk_bytes_max, url, path)
-    }
-}
-
-fn discovery(
-    profile: &Profile,
-    limits: &ScimLimits,
-    bulk_bytes_max: usize,
-    url: &str,
-    path: &[&str],
-) -> Option<Value> {
-    match path {
-        ["ServiceProviderConfig"] => {
-            Some(scim::service_provider_config(limits, bulk_bytes_max, url))
+        match path {
+            ["ServiceProviderConfig"] => Some(scim::service_provider_config(
+                &self.limits,
+                self.bulk_bytes_max,
+                url,
+            )),
+            ["Schemas"] => Some(scim::schemas(profile, url)),
+            ["Schemas", id] => scim::schema(profile, url, id),
+            ["ResourceTypes"] => Some(scim::resource_types(profile, url)),
+            ["ResourceTypes", name] => scim::resource_type(profile, url, name),
+            _ => None,
         }
-        ["Schemas"] => Some(scim::schemas(profile, url)),
-        ["Schemas", id] => scim::schema(profile, url, id),
-        ["ResourceTypes"] => Some(scim::resource_types(profile, url)),
-        ["ResourceTypes", name] => scim::resource_type(profile, url, name),
-        _ => None,
     }
 }
 

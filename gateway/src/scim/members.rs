@@ -14,7 +14,7 @@ use super::error::ScimError;
 use super::patch::Work;
 use super::schema::{Attribute, Container, ResourceKind, ResourceType};
 use super::syntax::{Comparison, Filter, Literal, Path, Test};
-use super::value::{At, key_of, unassigns};
+use super::value::{At, items, key_of};
 
 /// The attribute of a group that is kept apart.
 pub(super) const MEMBERS: &str = ResourceKind::Group.relation();
@@ -205,18 +205,7 @@ pub(super) fn named(
     at: &At<'_>,
     reading: &Reading<'_>,
 ) -> Result<Vec<String>, ScimError> {
-    if unassigns(&value, at, reading)? {
-        return Ok(Vec::new());
-    }
-    let items = match value {
-        Value::Array(items) => items,
-        single => {
-            if !reading.tolerates(Form::ObjectForList) {
-                return Err(ScimError::invalid_value(format!("{at} must be a list.")));
-            }
-            vec![single]
-        }
-    };
+    let items = items(value, at, reading)?;
     check_named(items.len(), reading)?;
     let mut ids = Vec::with_capacity(items.len());
     for item in items {

@@ -191,7 +191,7 @@ fn render_meta(resource_type: &ResourceType, meta: &Meta) -> Value {
 }
 
 /// A path and the object in which its attribute stands.
-type Target<'p> = (Container<'p>, &'p Path);
+pub(super) type Target<'p> = (Container<'p>, &'p Path);
 
 /// Goes through a resource once; `keep` says whether the paths name what stays or what goes.
 fn project(
@@ -245,7 +245,11 @@ fn project(
 }
 
 /// The paths that name this attribute or a part of it.
-fn naming<'p>(targets: &[Target<'p>], container: Container<'_>, key: &str) -> Vec<&'p Path> {
+pub(super) fn naming<'p>(
+    targets: &[Target<'p>],
+    container: Container<'_>,
+    key: &str,
+) -> Vec<&'p Path> {
     let names = |(target, path): &&Target<'p>| {
         let here = match (target, container) {
             (Container::Core, Container::Core) => true,

@@ -6,6 +6,7 @@
 use serde_json::{Map, Value};
 
 use super::profile::Profile;
+use super::render::{Target, naming};
 use super::resource::Resource;
 use super::schema::{Attribute, Container, ResourceKind, ResourceType};
 use super::syntax::Path;
@@ -18,7 +19,7 @@ impl Profile {
         let Some(resource_type) = self.resource_type(kind) else {
             return Resource::default();
         };
-        let paths: Vec<(Container<'_>, &Path)> = self
+        let paths: Vec<Target<'_>> = self
             .paths(kind)
             .iter()
             .map(|known| (resource_type.resolve(&known.path).container, &known.path))
@@ -46,7 +47,7 @@ impl Profile {
 
 fn restrict_extension(
     resource_type: &ResourceType,
-    paths: &[(Container<'_>, &Path)],
+    paths: &[Target<'_>],
     urn: &str,
     members: &Map<String, Value>,
 ) -> Option<Value> {
@@ -60,27 +61,6 @@ fn restrict_extension(
         })
         .collect();
     (!kept.is_empty()).then_some(Value::Object(kept))
-}
-
-/// The paths that name this attribute.
-fn naming<'p>(
-    paths: &[(Container<'_>, &'p Path)],
-    container: Container<'_>,
-    name: &str,
-) -> Vec<&'p Path> {
-    let here = |one: Container<'_>| match (one, container) {
-        (Container::Core, Container::Core) => true,
-        (Container::Extension(one), Container::Extension(other)) => one.eq_ignore_ascii_case(other),
-        _ => false,
-    };
-    paths
-        .iter()
-        .filter(|(container, path)| {
-            let own = path.name.as_deref();
-            here(*container) && own.is_some_and(|own| own.eq_ignore_ascii_case(name))
-        })
-        .map(|(_, path)| *path)
-        .collect()
 }
 
 fn restrict_value(value: &Value, attribute: Option<&Attribute>, named: &[&Path]) -> Option<Value> {

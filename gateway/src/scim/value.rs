@@ -139,9 +139,9 @@ pub(super) fn coerce(
     Ok((!list.is_empty()).then_some(Value::Array(list)))
 }
 
-/// The values of a multi-valued attribute, each once. A single object or word stands for a list of one.
-pub(super) fn coerce_list(
-    attribute: &Attribute,
+/// The items of a value that stands for a list; none if it unassigns. A single one stands for a list of
+/// one where the dialect takes it.
+pub(super) fn items(
     value: Value,
     at: &At<'_>,
     reading: &Reading<'_>,
@@ -149,15 +149,21 @@ pub(super) fn coerce_list(
     if unassigns(&value, at, reading)? {
         return Ok(Vec::new());
     }
-    let items = match value {
-        Value::Array(items) => items,
-        single => {
-            if !reading.tolerates(Form::ObjectForList) {
-                return Err(ScimError::invalid_value(format!("{at} must be a list.")));
-            }
-            vec![single]
-        }
-    };
+    match value {
+        Value::Array(items) => Ok(items),
+        single if reading.tolerates(Form::ObjectForList) => Ok(vec![single]),
+        _ => Err(ScimError::invalid_value(format!("{at} must be a list."))),
+    }
+}
+
+/// The values of a multi-valued attribute, each once. A single object or word stands for a list of one.
+pub(super) fn coerce_list(
+    attribute: &Attribute,
+    value: Value,
+    at: &At<'_>,
+    reading: &Reading<'_>,
+) -> Result<Vec<Value>, ScimError> {
+    let items = items(value, at, reading)?;
     check_count(items.len(), at, reading.limits().values_max)?;
     let mut list = Vec::with_capacity(items.len());
     let mut has_primary = false;
